@@ -1,0 +1,50 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+// Imports point one way: cowmount → ImageFS → {CopyOnWrite, FuseSession} → DiskIO → CLinux, and
+// BaseImage → {CopyOnWrite, DiskIO}. Only FuseSession sees libfuse.
+
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+
+let package = Package(
+  name: "cowmount",
+  products: [.executable(name: "cowmount", targets: ["cowmount"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+  ],
+  targets: [
+    .systemLibrary(
+      name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "CLinux"),
+    .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
+    .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .target(name: "BaseImage", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+    .target(
+      name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", system, logging],
+      swiftSettings: strict),
+    .target(
+      name: "ImageFS", dependencies: ["CopyOnWrite", "FuseSession", "DiskIO", system, logging],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "cowmount",
+      dependencies: [
+        "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", arguments, logging, system,
+      ],
+      swiftSettings: strict),
+    .testTarget(name: "DiskIOTests", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .testTarget(
+      name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,29 @@
+// Why an image cannot be used, in the words that the user reads.
+
+public import SystemPackage
+
+/// An image that cannot be used as a base.
+public enum ImageError: Error, Equatable, CustomStringConvertible {
+  /// The path leads to a directory.
+  case directory(FilePath)
+  /// The path leads to neither a regular file nor a block device.
+  case notAnImage(FilePath)
+  /// A system call failed on it.
+  case unusable(FilePath, Errno)
+
+  /// One line that names the image and the way out.
+  public var description: String {
+    switch self {
+    case .directory(let path):
+      "\(path) is a directory; give a disk image: a regular file or a block device"
+    case .notAnImage(let path):
+      "\(path) is neither a regular file nor a block device; give a disk image"
+    case .unusable(let path, .noSuchFileOrDirectory):
+      "\(path): no such image; check the path"
+    case .unusable(let path, .permissionDenied):
+      "\(path): you may not read this image; change its permissions or run as a user who may"
+    case .unusable(let path, let error):
+      "cannot open the image \(path): \(error)"
+    }
+  }
+}

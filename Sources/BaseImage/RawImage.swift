@@ -1,0 +1,67 @@
+// A raw disk image: a regular file or a block device, byte for byte.
+
+public import CopyOnWrite
+public import DiskIO
+public import SystemPackage
+
+/// The bytes of a regular file or of a block device, opened read-only and once.
+public final class RawImage: BaseReader {
+  private let file: File
+  /// Whether the file may have holes; where it has none, extents need no system call.
+  private let mayHaveHoles: Bool
+
+  /// Size of the image in bytes, as it was when the image was opened.
+  public let size: UInt64
+
+  /// Absolute path of the image, symbolic links followed.
+  public let path: FilePath
+
+  /// What the file system told of the image when it was opened.
+  public let status: FileStatus
+
+  /// Opens the image at `path`, symbolic links followed.
+  ///
+  /// - Throws: ``ImageError`` that names the image and what is wrong with it.
+  public init(path: FilePath) throws(ImageError) {
+    do {
+      let file = try File.openReadOnly(path)
+      let status = try file.status()
+      let size: UInt64
+      switch status.kind {
+      case .regular: size = status.size
+      case .blockDevice: size = try file.blockDeviceSize()
+      case .directory: throw ImageError.directory(path)
+      case .other: throw ImageError.notAnImage(path)
+      }
+      self.path = try path.resolved()
+      self.status = status
+      self.size = size
+      mayHaveHoles = try status.kind == .regular && size > 0 && file.nextHole(from: 0) < size
+      self.file = file
+    } catch let error as ImageError {
+      throw error
+    } catch let error as Errno {
+      throw ImageError.unusable(path, error)
+    } catch {
+      preconditionFailure("nothing else is thrown: \(error)")
+    }
+  }
+
+  /// Bytes of the image that are data, in units of 512 bytes: never less than there are.
+  public var dataSectors: UInt64 {
+    let all = (size + 511) / 512
+    // A file with inline data may claim to have no sectors.
+    return mayHaveHoles ? min(all, max(status.sectors, 8)) : all
+  }
+
+  public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
+    try file.readFully(into: buffer, at: offset)
+  }
+
+  public func extent(at offset: UInt64) throws(Errno) -> Extent {
+    guard mayHaveHoles else { return Extent(isData: true, end: size) }
+    guard let data = try file.nextData(from: offset), data < size else { return Extent(isData: false, end: size) }
+    if data > offset { return Extent(isData: false, end: data) }
+    return Extent(isData: true, end: min(size, try file.nextHole(from: offset)))
+  }
+}

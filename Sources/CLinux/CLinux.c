@@ -1,0 +1,96 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/types.h>
+#include <syslog.h>
+#include <unistd.h>
+
+const int clinux_o_tmpfile = O_TMPFILE;
+const int clinux_o_noatime = O_NOATIME;
+const int clinux_falloc_keep_size = FALLOC_FL_KEEP_SIZE;
+const int clinux_falloc_punch_hole = FALLOC_FL_PUNCH_HOLE;
+const int clinux_falloc_zero_range = FALLOC_FL_ZERO_RANGE;
+const int clinux_seek_data = SEEK_DATA;
+const int clinux_seek_hole = SEEK_HOLE;
+
+int clinux_unlinked_temporary(const char *template) {
+  char path[4096];
+  if (strlen(template) >= sizeof path) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  strcpy(path, template);
+  int fd = mkostemp(path, O_CLOEXEC);
+  if (fd != -1) unlink(path);
+  return fd;
+}
+
+int clinux_fallocate(int fd, int mode, int64_t offset, int64_t count) { return fallocate(fd, mode, offset, count); }
+
+int clinux_block_device_size(int fd, uint64_t *bytes) { return ioctl(fd, BLKGETSIZE64, bytes); }
+
+int clinux_set_nocow(int fd) {
+  int flags;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == -1) return -1;
+  flags |= FS_NOCOW_FL;
+  return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+// Set for as long as this thread is inside a guarded access, else NULL. Volatile: the handler runs between any two
+// instructions of the access. The linkage is initial-exec, which a signal handler may touch.
+static _Thread_local sigjmp_buf *volatile guard __attribute__((tls_model("initial-exec")));
+
+static void on_sigbus(int signal_number, siginfo_t *info, void *context) {
+  (void)info, (void)context;
+  if (guard) siglongjmp(*guard, 1);
+  // Not ours: die as if no handler had been here.
+  signal(signal_number, SIG_DFL);
+  raise(signal_number);
+}
+
+void clinux_install_fault_guard(void) {
+  // SA_NODEFER: the handler is left by a jump, which restores no signal mask.
+  struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, NULL);
+}
+
+int clinux_copy_guarded(void *destination, const void *source, size_t count) {
+  sigjmp_buf here;
+  if (sigsetjmp(here, 0)) {
+    guard = NULL;
+    return -1;
+  }
+  guard = &here;
+  memcpy(destination, source, count);
+  guard = NULL;
+  return 0;
+}
+
+int clinux_zero_guarded(void *destination, size_t count) {
+  sigjmp_buf here;
+  if (sigsetjmp(here, 0)) {
+    guard = NULL;
+    return -1;
+  }
+  guard = &here;
+  memset(destination, 0, count);
+  guard = NULL;
+  return 0;
+}
+
+static _Thread_local void *thread_pointer;
+void *clinux_thread_pointer(void) { return thread_pointer; }
+void clinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }
+
+void clinux_syslog_open(const char *identity) { openlog(identity, LOG_PID, LOG_DAEMON); }
+void clinux_syslog(int priority, const char *text) { syslog(priority, "%s", text); }

@@ -1,0 +1,50 @@
+// What the Glibc module hides from Swift (function-like macros, constants behind them, variadic calls) and the one
+// thing that cannot be written in Swift: touching a shared file mapping that may fault with SIGBUS.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
+extern const int clinux_o_tmpfile;
+extern const int clinux_o_noatime;
+
+// fallocate(2) modes.
+extern const int clinux_falloc_keep_size;
+extern const int clinux_falloc_punch_hole;
+extern const int clinux_falloc_zero_range;
+
+// Creates and opens (read-write, close-on-exec, 0600) a file named after `template`, whose last six bytes are XXXXXX,
+// and unlinks it at once. The descriptor, or -1 with errno.
+int clinux_unlinked_temporary(const char *template);
+
+// fallocate(2).
+int clinux_fallocate(int fd, int mode, int64_t offset, int64_t count);
+
+// lseek(2) whence values.
+extern const int clinux_seek_data;
+extern const int clinux_seek_hole;
+
+// Size in bytes of an open block device (BLKGETSIZE64). 0, or -1 with errno.
+int clinux_block_device_size(int fd, uint64_t *bytes);
+
+// Asks for no copy-on-write and no checksums on an empty file (btrfs). 0, or -1 with errno where not supported.
+int clinux_set_nocow(int fd);
+
+// Guarded access to file mappings. clinux_install_fault_guard() must have been called once in the process.
+// Each returns 0, or -1 where the mapping faulted (SIGBUS: no space behind a hole, or an I/O error); what was
+// written before the fault stays.
+void clinux_install_fault_guard(void);
+int clinux_copy_guarded(void *destination, const void *source, size_t count);
+int clinux_zero_guarded(void *destination, size_t count);
+
+// One pointer per thread, for whoever owns the thread.
+void *clinux_thread_pointer(void);
+void clinux_set_thread_pointer(void *pointer);
+
+// syslog(3) without its varargs; text is logged as it is.
+void clinux_syslog_open(const char *identity);
+void clinux_syslog(int priority, const char *text);
+
+#endif

@@ -1,0 +1,149 @@
+// Trim (discard, punch hole) and zero (write zeroes): for a throwaway overlay both mean "reads as zeros, takes no space".
+// And reserving, which is what fallocate(2) without a mode promises.
+
+internal import DiskIO
+internal import Synchronization
+public import SystemPackage
+
+extension CowDisk {
+  /// Makes `range`, which must lie within the disk, read as zeros and gives its overlay space back.
+  ///
+  /// Whole blocks take no space afterwards; the parts of blocks at either end are overwritten with zeros. Blocks that
+  /// read as zeros anyway, because the base has a hole there, stay as they are: discarding an untouched sparse disk of
+  /// terabytes costs nothing.
+  ///
+  /// - Throws: what the overlay or the base reports. Blocks before the one that failed may read as zeros already.
+  public func zero(_ range: Range<UInt64>) throws(Errno) {
+    let split = geometry.split(range, diskSize: max(size, range.upperBound))
+    try zeroPart(split.head)
+    try zeroBlocks(split.body)
+    try zeroPart(split.tail)
+  }
+
+  /// Zeros part of one block.
+  private func zeroPart(_ range: Range<UInt64>) throws(Errno) {
+    guard !range.isEmpty, try !isHole(range) else { return }
+    try write(.zeros, at: range.lowerBound, count: range.upperBound - range.lowerBound)
+  }
+
+  /// Whether the range, which lies within one block, reads as zeros without anything being kept for it.
+  private func isHole(_ range: Range<UInt64>) throws(Errno) -> Bool {
+    switch map.state(of: geometry.block(of: range.lowerBound)) {
+    case .allocated: false
+    case .zero: true
+    case .unallocated: try !baseHasData(in: range)
+    }
+  }
+
+  private func baseHasData(in range: Range<UInt64>) throws(Errno) -> Bool {
+    let extent = try baseExtent(at: range.lowerBound)
+    return extent.isData || extent.end < range.upperBound
+  }
+
+  private func zeroBlocks(_ blocks: Range<UInt64>) throws(Errno) {
+    var block = blocks.lowerBound
+    while block < blocks.upperBound {
+      let extent = try baseExtent(at: geometry.start(of: block))
+      // A block that is part hole, part data counts as data.
+      let next = extent.isData ? geometry.blockCount(for: extent.end) : max(geometry.block(of: extent.end), block)
+      let isData = extent.isData || next == block
+      let end = min(blocks.upperBound, max(next, block + 1))
+      try isData ? zeroOverData(block..<end) : zeroOverHole(block..<end)
+      block = end
+    }
+  }
+
+  private func zeroOverData(_ blocks: Range<UInt64>) throws(Errno) {
+    try forEachStretch(of: blocks) { (part) throws(Errno) in
+      try zeroLocked(part, isBaseHole: false)
+    }
+  }
+
+  /// Where the base has a hole, only blocks that the overlay has need work, and large untouched runs are skipped at once.
+  private func zeroOverHole(_ blocks: Range<UInt64>) throws(Errno) {
+    var block = blocks.lowerBound
+    while block < blocks.upperBound {
+      let run = map.run(at: block, limit: blocks.upperBound)
+      if run.state == .allocated || hasReservations {
+        try forEachStretch(of: block..<run.end) { (part) throws(Errno) in
+          try zeroLocked(part, isBaseHole: true)
+        }
+      }
+      block = run.end
+    }
+  }
+
+  private func forEachStretch(
+    of blocks: Range<UInt64>, _ body: (Range<UInt64>) throws(Errno) -> Void
+  ) throws(Errno) {
+    var block = blocks.lowerBound
+    while block < blocks.upperBound {
+      let end = min(blocks.upperBound, stripes.endOfStretch(of: block))
+      try body(block..<end)
+      block = end
+    }
+  }
+
+  /// Zeros whole blocks of one stretch. Blocks that a shrinking disk lost meanwhile are left out: they are zeros.
+  private func zeroLocked(_ blocks: Range<UInt64>, isBaseHole: Bool) throws(Errno) {
+    let first = geometry.start(of: blocks.lowerBound)
+    _ = try transition(first..<first) { () throws(Errno) in
+      let end = min(blocks.upperBound, geometry.blockCount(for: size))
+      guard blocks.lowerBound < end else { return }
+      try forEachRun(in: geometry.bytes(of: blocks.lowerBound..<end)) { (state, bytes) throws(Errno) in
+        // The hole comes first: if it fails, nothing has changed. Whoever writes in place meanwhile looks again.
+        if state == .allocated || hasReservations { try store.punch(bytes) }
+        if state == .allocated || (state == .unallocated && !isBaseHole) {
+          map.set(geometry.blocks(touchedBy: bytes), to: .zero)
+        }
+      }
+    }
+  }
+
+  /// Sets overlay space aside for every block in `range` (within the disk), so that writing there cannot fail for want
+  /// of it. What the blocks read as does not change.
+  ///
+  /// - Throws: `.noSpace`; nothing is set aside in the range then.
+  public func reserve(_ range: Range<UInt64>) throws(Errno) {
+    let blocks = geometry.blocks(touchedBy: range)
+    // Asked first, so that a request that cannot be met does not fill the file system for others on its way there.
+    guard missingBytes(in: blocks) <= (try availableSpace()) else { throw .noSpace }
+    reservationsExist.store(true, ordering: .releasing)
+    do {
+      try forEachStretch(of: blocks) { (part) throws(Errno) in
+        try reserveLocked(part) { (bytes) throws(Errno) in try store.reserve(bytes) }
+      }
+    } catch {
+      try? forEachStretch(of: blocks) { (part) throws(Errno) in
+        try reserveLocked(part) { (bytes) throws(Errno) in try store.punch(bytes) }
+      }
+      throw error
+    }
+  }
+
+  private func missingBytes(in blocks: Range<UInt64>) -> UInt64 {
+    var missing: UInt64 = 0
+    var block = blocks.lowerBound
+    while block < blocks.upperBound {
+      let run = map.run(at: block, limit: blocks.upperBound)
+      if run.state != .allocated { missing += run.end - block }
+      block = run.end
+    }
+    return missing << geometry.blockShift
+  }
+
+  /// Whether blocks that are not allocated may have space set aside, which trimming them gives back.
+  private var hasReservations: Bool { reservationsExist.load(ordering: .acquiring) }
+
+  /// Does `body` to each run of blocks in one stretch that the overlay does not have.
+  private func reserveLocked(
+    _ blocks: Range<UInt64>, _ body: (Range<UInt64>) throws(Errno) -> Void
+  ) throws(Errno) {
+    let first = geometry.start(of: blocks.lowerBound)
+    _ = try transition(first..<first) { () throws(Errno) in
+      try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
+        if state != .allocated { try body(bytes) }
+      }
+    }
+  }
+}

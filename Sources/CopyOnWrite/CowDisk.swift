@@ -1,0 +1,130 @@
+// The copy-on-write engine: a writable disk made of a read-only base and an overlay that holds what was written.
+//
+// States of a block (BlockMap has two bits for each)
+//
+//     state         its bytes are                                         what leads on
+//     unallocated   the base's; zeros at and beyond the visible base      write → allocated; trim, zero → zero
+//     allocated     the overlay's, all of the block                       trim, zero → zero
+//     zero          zeros                                                 write → allocated
+//     (shrinking the disk makes every block beyond its end unallocated)
+//
+// Invariants
+//
+//     O1  The base is never written: BaseReader has no way to.
+//     O2  A block's overlay bytes are complete before `allocated` is published (release); readers load with acquire.
+//     O3  A transition is made under the block's stripe lock, and the state is read again under it. That holds for whole
+//         blocks too: a whole-block write that did not wait would be overwritten by an older copy-up that is about to
+//         end.
+//     O4  A write to allocated blocks goes in place, with no lock, and reads nothing.
+//     O5  A first write fills the whole block and trusts nothing that the overlay file held before.
+//     O6  Callers pass ranges that lie within the disk; writing past the end grows it. The size is exact to the byte.
+//     O7  A failed operation leaves every state as it was, and what it reserved is given back.
+//     O8  Trim and zero give space back, and the range reads as zeros when they return.
+//     O9  Nothing here is made durable: the overlay does not outlive the process.
+//
+// Locks: first the resize gate (shared by transitions, exclusive for a change of size), then one stripe. Reads take
+// neither; in-place writes take neither.
+//
+// Why each pair of verbs is right without more
+//
+//     read  | first write   The reader saw `unallocated` or `zero` and answers the old bytes, or `allocated` and sees
+//                           complete new ones (O2). Either is an order of the two.
+//     read  | in place      Both are copies of the same pages; bytes mix as on any disk when ranges overlap.
+//     read  | trim          The reader saw `allocated` and finds the old bytes or, after the hole was punched, zeros.
+//     read  | shrink        The overlay file never becomes shorter and holes read as zeros, so a late reader touches
+//                           nothing that is gone. The visible base is lowered before states are cleared, and readers
+//                           load it after the state: a cleared block never shows base bytes that were cut off.
+//     write | write         First writes of a block exclude each other (O3); the second finds `allocated`.
+//     in place | trim       The writer stores without a lock while the block may lose its space. It looks at the states
+//                           again afterwards: if any is no longer `allocated`, it writes once more under the lock. A
+//                           store that hits the hole on a full file system faults, is caught, and goes the same way.
+//     in place | shrink     As with trim. Bytes that a late writer left behind the end are wiped when the disk grows.
+//     trim  | first write   Both under the stripe lock.
+//     size  | transitions   Excluded by the gate; a transition checks under the gate that its range still exists.
+//
+// Tests hold each locked pair at a barrier inside a copy-up (Tests/CopyOnWriteTests).
+
+public import DiskIO
+internal import Synchronization
+public import SystemPackage
+
+/// A writable, throwaway view of a read-only base. Safe to use from any number of threads.
+public final class CowDisk: Sendable {
+  let base: any BaseReader
+  let geometry: Geometry
+  let map: BlockMap
+  let store: OverlayStore
+  let stripes: StripeLocks
+  let gate = ResizeGate()
+  /// Whether ``reserve(_:)`` was ever called.
+  let reservationsExist = Atomic(false)
+
+  private let sizeInBytes: Atomic<UInt64>
+  private let visibleBaseInBytes: Atomic<UInt64>
+
+  /// Puts an overlay over `base`.
+  ///
+  /// - Parameters:
+  ///   - base: the image. It must not change while the disk lives.
+  ///   - blockSize: the unit of copy-on-write in bytes, one that ``Geometry`` takes.
+  ///   - scratch: an empty file of its own for what is written (``DiskIO/File/scratch(in:)``).
+  /// - Throws: `.fileTooLarge` where the scratch file's file system cannot hold a file of the disk's size; `.noMemory`
+  ///   where the address space has no room for the block map; what the file system says to a first block.
+  public init(base: any BaseReader, geometry: Geometry, scratch: consuming File) throws(Errno) {
+    let size = base.size
+    self.base = base
+    self.geometry = geometry
+    sizeInBytes = Atomic(size)
+    visibleBaseInBytes = Atomic(size)
+    stripes = StripeLocks(geometry)
+    map = try Self.makeMap(for: size, geometry)
+    store = try OverlayStore(
+      scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
+      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow))
+    try map.makeAccessible(geometry.blockCount(for: size))
+    try store.setLength(geometry.roundedUp(size))
+  }
+
+  /// Addresses are cheap: a disk may grow to twice its size, and at least to this many bytes, at full speed.
+  private static let roomToGrow: UInt64 = 1 << 40
+  /// Largest disk that the block map reserves addresses for (4 GiB of them at 4 KiB blocks) where there is room.
+  private static let largestDisk: UInt64 = 64 << 40
+
+  private static func makeMap(for size: UInt64, _ geometry: Geometry) throws(Errno) -> BlockMap {
+    let needed = geometry.blockCount(for: size)
+    do {
+      return try BlockMap(capacity: max(2 * needed, geometry.blockCount(for: largestDisk)))
+    } catch {
+      // A limit on the address space (ulimit -v): a disk that cannot grow much is better than none.
+      return try BlockMap(capacity: needed)
+    }
+  }
+
+  /// The disk's size in bytes.
+  public var size: UInt64 { sizeInBytes.load(ordering: .acquiring) }
+
+  /// Bytes of the base that can be seen: its size, or less since the disk was cut off below that.
+  var visibleBase: UInt64 { visibleBaseInBytes.load(ordering: .acquiring) }
+
+  /// Publishes a new size. Only under the exclusive gate.
+  func publish(size: UInt64) {
+    sizeInBytes.store(size, ordering: .releasing)
+  }
+
+  /// Hides the base from `limit` on. Only under the exclusive gate.
+  func hideBase(from limit: UInt64) {
+    if limit < visibleBase { visibleBaseInBytes.store(limit, ordering: .releasing) }
+  }
+
+  /// The unit of copy-on-write in bytes.
+  public var blockSize: UInt64 { geometry.blockSize }
+
+  /// Bytes of blocks that the overlay holds.
+  public var allocatedBytes: UInt64 { map.allocatedCount.load(ordering: .relaxed) << geometry.blockShift }
+
+  /// Bytes that the overlay takes on its file system, reservations included.
+  public func usedSpace() throws(Errno) -> UInt64 { try store.usedSpace() }
+
+  /// Bytes that the overlay's file system still has for an ordinary user.
+  public func availableSpace() throws(Errno) -> UInt64 { try store.availableSpace() }
+}

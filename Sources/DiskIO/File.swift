@@ -1,0 +1,116 @@
+// An owned file descriptor: opened once, closed when its owner goes away. Every call here retries EINTR and throws the
+// bare errno; naming the file in a message is left to who knows what the file is for.
+
+public import SystemPackage
+
+internal import CLinux
+public import Glibc
+
+/// A file descriptor with exactly one owner.
+public struct File: ~Copyable, Sendable {
+  /// The descriptor, for calls that this type does not wrap. It stays owned by this value.
+  public let descriptor: CInt
+
+  /// Takes over an open descriptor.
+  public init(adopting descriptor: CInt) {
+    self.descriptor = descriptor
+  }
+
+  deinit {
+    close(descriptor)
+  }
+
+  /// Opens `path` for reading, close-on-exec, and where the caller may (owner of the file, or privileged) without
+  /// moving its access time: looking at evidence must not change it.
+  public static func openReadOnly(_ path: FilePath) throws(Errno) -> File {
+    do {
+      return try open(path, O_RDONLY | O_CLOEXEC | clinux_o_noatime)
+    } catch .notPermitted {
+      return try open(path, O_RDONLY | O_CLOEXEC)
+    }
+  }
+
+  static func open(_ path: FilePath, _ flags: CInt, mode: mode_t = 0) throws(Errno) -> File {
+    let descriptor = try retryingInterrupts { path.withPlatformString { Glibc.open($0, flags, mode) } }
+    return File(adopting: descriptor)
+  }
+}
+
+/// What `stat(2)` tells of an open file, as far as cowmount asks.
+public struct FileStatus: Sendable {
+  /// What kind of file it is.
+  public enum Kind: Sendable {
+    case regular, directory, blockDevice, other
+  }
+
+  /// What kind of file it is.
+  public let kind: Kind
+  /// Length in bytes; 0 for a block device.
+  public let size: UInt64
+  /// Space in use, in units of 512 bytes.
+  public let sectors: UInt64
+  /// Permission bits (`0o7777`).
+  public let permissions: mode_t
+  /// Owner.
+  public let user: uid_t
+  /// Group.
+  public let group: gid_t
+  /// Last change of the content.
+  public let modified: timespec
+  /// Last access.
+  public let accessed: timespec
+  /// Last change of the inode.
+  public let changed: timespec
+
+  init(_ raw: stat) {
+    kind =
+      switch raw.st_mode & S_IFMT {
+      case S_IFREG: .regular
+      case S_IFDIR: .directory
+      case S_IFBLK: .blockDevice
+      default: .other
+      }
+    size = UInt64(raw.st_size)
+    sectors = UInt64(raw.st_blocks)
+    permissions = raw.st_mode & 0o7777
+    user = raw.st_uid
+    group = raw.st_gid
+    modified = raw.st_mtim
+    accessed = raw.st_atim
+    changed = raw.st_ctim
+  }
+
+  /// The status of what `path` leads to, symbolic links followed.
+  public init(of path: FilePath) throws(Errno) {
+    var raw = stat()
+    _ = try retryingInterrupts { path.withPlatformString { fstatat(AT_FDCWD, $0, &raw, 0) } }
+    self.init(raw)
+  }
+}
+
+extension File {
+  /// The status of the open file.
+  public func status() throws(Errno) -> FileStatus {
+    var raw = stat()
+    _ = try retryingInterrupts { fstat(descriptor, &raw) }
+    return FileStatus(raw)
+  }
+
+  /// The size of an open block device in bytes.
+  public func blockDeviceSize() throws(Errno) -> UInt64 {
+    var bytes: UInt64 = 0
+    _ = try retryingInterrupts { clinux_block_device_size(descriptor, &bytes) }
+    return bytes
+  }
+}
+
+/// Makes a system call until it is not interrupted by a signal, and turns -1 into the errno it left.
+@inline(__always)
+func retryingInterrupts<Result: BinaryInteger>(_ call: () -> Result) throws(Errno) -> Result {
+  while true {
+    let result = call()
+    if result != -1 { return result }
+    let error = Errno(rawValue: errno)
+    if error != .interrupted { throw error }
+  }
+}

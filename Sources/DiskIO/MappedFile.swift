@@ -1,0 +1,72 @@
+// A file mapped shared and writable. A store costs a memory copy instead of a system call, but where the file system has
+// no space behind a hole, or the disk fails, it is SIGBUS instead of an errno: every access goes through the guard.
+
+internal import CLinux
+internal import Glibc
+
+/// A shared mapping of the start of a file. It may reach beyond the file's end; touching bytes there faults.
+public struct MappedFile: ~Copyable, @unchecked Sendable {
+  // SAFETY: the address range is this value's alone and stays mapped until deinit. Concurrent access to the bytes is
+  // the owner's business, as with any shared memory.
+  private let address: UnsafeMutableRawPointer
+
+  /// How many bytes of the file are mapped, from its start.
+  public let length: UInt64
+
+  /// Maps the first `length` bytes of `file`, or what the address space has room for.
+  ///
+  /// - Returns: nil where `length` bytes cannot be mapped.
+  public init?(_ file: borrowing File, length: UInt64) {
+    guard length > 0, let count = Int(exactly: length) else { return nil }
+    let flags = MAP_SHARED | MAP_NORESERVE
+    let address = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)
+    guard let address, address != MAP_FAILED else { return nil }
+    // A guest's data does not belong into a core file.
+    madvise(address, count, MADV_DONTDUMP)
+    clinux_install_fault_guard()
+    self.address = address
+    self.length = length
+  }
+
+  deinit {
+    munmap(address, Int(length))
+  }
+
+  /// The address of byte `offset`, for handing to the kernel, which answers EFAULT where a plain access would fault.
+  @inline(__always)
+  public func pointer(at offset: UInt64) -> UnsafeMutableRawPointer {
+    assert(offset < length)
+    return address + Int(offset)
+  }
+
+  /// Stores `bytes` at byte `offset`.
+  ///
+  /// - Returns: false where the mapping faulted; part of the bytes may have been stored.
+  @inline(__always)
+  public func store(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
+    assert(offset + UInt64(bytes.count) <= length)
+    return GuardedCopy.copy(
+      bytes, to: UnsafeMutableRawBufferPointer(start: address + Int(offset), count: bytes.count))
+  }
+
+  /// Stores zeros.
+  ///
+  /// - Returns: false where the mapping faulted; part of the bytes may have been stored.
+  public func storeZeros(_ range: Range<UInt64>) -> Bool {
+    assert(range.upperBound <= length)
+    return clinux_zero_guarded(address + Int(range.lowerBound), Int(range.upperBound - range.lowerBound)) == 0
+  }
+}
+
+/// Copies to and from memory that may be a mapping.
+public enum GuardedCopy {
+  /// Copies all of `source` to the start of `target`, which is at least as large.
+  ///
+  /// - Returns: false where either side faulted; part of the bytes may have been copied.
+  @inline(__always)
+  public static func copy(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer) -> Bool {
+    assert(source.count <= target.count)
+    guard let from = source.baseAddress, let to = target.baseAddress else { return true }
+    return clinux_copy_guarded(to, from, source.count) == 0
+  }
+}

@@ -1,0 +1,55 @@
+// Why a mount cannot be made, in the words that the user reads.
+
+public import SystemPackage
+
+/// A mount that could not be made.
+public enum FuseError: Error, Equatable, CustomStringConvertible {
+  /// The kernel's FUSE device is missing or closed to this user.
+  case noDevice(Errno)
+  /// An ordinary user needs fusermount3, which is not installed.
+  case noFusermount
+  /// The mountpoint does not exist.
+  case missingMountpoint(FilePath)
+  /// The mountpoint is neither a directory nor a regular file.
+  case notMountable(FilePath)
+  /// Something is mounted there.
+  case busy(FilePath, type: String)
+  /// The directory has entries, which the mount would hide.
+  case notEmpty(FilePath)
+  /// The remains of an earlier mount could not be taken away.
+  case stuck(FilePath)
+  /// A system call on the mountpoint failed.
+  case mountpoint(FilePath, Errno)
+  /// libfuse or fusermount3 refused; their own words.
+  case refused(FilePath, String)
+  /// The serving threads could not be started.
+  case noThreads(Errno)
+
+  /// One line that names the thing and the way out.
+  public var description: String {
+    switch self {
+    case .noDevice(.noSuchFileOrDirectory):
+      "there is no /dev/fuse; load the kernel module (modprobe fuse), or give this container the device"
+    case .noDevice(let error):
+      "cannot open /dev/fuse: \(error); it must be readable and writable for you (mode 0666)"
+    case .noFusermount:
+      "fusermount3 is not installed, and without it only root can mount; install the package fuse3"
+    case .missingMountpoint(let path):
+      "mountpoint \(path) does not exist; create it: mkdir \(path)"
+    case .notMountable(let path):
+      "mountpoint \(path) is neither a directory nor a regular file"
+    case .busy(let path, let type):
+      "mountpoint \(path) is in use, a \(type) is mounted there; unmount it, or pass --nonempty to mount over it"
+    case .notEmpty(let path):
+      "mountpoint \(path) is not empty; choose an empty directory, or pass --nonempty to hide what is in it"
+    case .stuck(let path):
+      "a dead mount at \(path) cannot be cleared; unmount it as the one who mounted it: fusermount3 -uz \(path)"
+    case .mountpoint(let path, let error):
+      "cannot use the mountpoint \(path): \(error)"
+    case .refused(let path, let words):
+      "cannot mount at \(path): \(words)"
+    case .noThreads(let error):
+      "cannot start the serving threads: \(error)"
+    }
+  }
+}

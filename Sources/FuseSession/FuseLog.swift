@@ -1,0 +1,49 @@
+// libfuse's messages. While a mount is being made they become part of our one error line; later they go to the log.
+
+internal import CFuse
+internal import Glibc
+internal import Logging
+internal import Synchronization
+
+enum FuseLog {
+  private static let said = Mutex("")
+  private static let takes = Mutex(true)
+
+  /// Whether messages are kept for ``take(or:)`` instead of logged.
+  static var takesOver: Bool {
+    get { takes.withLock { $0 } }
+    set { takes.withLock { $0 = newValue } }
+  }
+
+  /// Routes libfuse's messages here.
+  static func install() {
+    takesOver = true
+    fuse_set_log_func { _, format, arguments in
+      guard let format, let arguments else { return }
+      var text = [CChar](repeating: 0, count: 1024)
+      vsnprintf(&text, text.count, format, arguments)
+      FuseLog.add(text.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" })
+    }
+  }
+
+  private static func add(_ message: String) {
+    if takesOver {
+      said.withLock { $0 += message }
+    } else {
+      Logger(label: "libfuse").warning("\(oneLine(message))")
+    }
+  }
+
+  /// What libfuse said (it hands over a message in pieces), as one line, or `other` where it said nothing.
+  static func take(or other: String) -> String {
+    let text = said.withLock { said in
+      defer { said = "" }
+      return said
+    }
+    return text.isEmpty ? other : oneLine(text)
+  }
+
+  private static func oneLine(_ text: String) -> String {
+    text.split(separator: "\n").joined(separator: "; ")
+  }
+}

@@ -1,0 +1,191 @@
+// A mounted file system from its first moment to its last.
+//
+// The order of things: options are checked and libfuse's session is made; the mount appears; workers start and the kernel
+// agrees on the protocol (ready); requests are served. It ends from outside (somebody unmounts: the workers' reads report
+// it) or from inside (a signal): the mount is detached while the workers still serve, because the kernel then writes back
+// what it has cached, and only then are the workers told to leave. Closing the device ends what is still open with
+// ENOTCONN. libfuse's own unmount closes the device first and unmounts by path whatever is there; it is not used.
+
+internal import CFuse
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// One mount of one file system. Used by the thread that created it.
+public final class FuseSession {
+  private let session: OpaquePointer
+  private let state: SessionState
+  private let mountpoint: Mountpoint
+  private var device: String?
+  private var workers: [Worker] = []
+
+  /// Signals that ``waitForEnd()`` waits for and that end a session.
+  private static let endings = [SIGINT, SIGTERM, SIGHUP]
+
+  /// Prepares a session. Nothing is mounted yet.
+  ///
+  /// From here on the calling thread, and threads it starts, have SIGINT, SIGTERM and SIGHUP blocked: the session takes
+  /// them.
+  ///
+  /// - Parameters:
+  ///   - fileSystem: what answers.
+  ///   - mountpoint: where it appears.
+  ///   - options: mount options as fuse programs take them with `-o`, one each.
+  public init(_ fileSystem: FileSystem, at mountpoint: Mountpoint, options: [String]) throws(FuseError) {
+    try Self.checkDevice()
+    Worker.installInterruptHandler()
+    Self.blockSignals()
+    FuseLog.install()
+    state = SessionState(fileSystem: fileSystem, watcher: pthread_self())
+    self.mountpoint = mountpoint
+
+    var arguments = fuse_args()
+    defer { fuse_opt_free_args(&arguments) }
+    fuse_opt_add_arg(&arguments, "cowmount")
+    for option in options {
+      fuse_opt_add_arg(&arguments, "-o")
+      fuse_opt_add_arg(&arguments, option)
+    }
+    var operations = makeOperations()
+    let size = MemoryLayout.size(ofValue: operations)
+    let userdata = Unmanaged.passUnretained(state).toOpaque()
+    guard let session = fuse_session_new(&arguments, &operations, size, userdata) else {
+      throw .refused(mountpoint.path, FuseLog.take(or: "libfuse does not take the options \(options)"))
+    }
+    self.session = session
+  }
+
+  deinit {
+    detach()
+    stopWorkers()
+    fuse_session_destroy(session)
+  }
+
+  private static func checkDevice() throws(FuseError) {
+    let descriptor = open("/dev/fuse", O_RDWR | O_CLOEXEC)
+    // fusermount3 opens the device with its own rights.
+    if descriptor == -1, geteuid() == 0 || errno == ENOENT { throw .noDevice(Errno(rawValue: errno)) }
+    if descriptor != -1 { close(descriptor) }
+    guard geteuid() != 0 else { return }
+    let found = Self.searchPath.contains { access($0 + "/fusermount3", X_OK) == 0 }
+    if !found { throw .noFusermount }
+  }
+
+  private static var searchPath: [String] {
+    let path = getenv("PATH").map { String(cString: $0) } ?? ""
+    return path.split(separator: ":").map(String.init) + ["/usr/bin", "/bin"]
+  }
+
+  private static func blockSignals() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in endings + [SessionState.wakeUp] { sigaddset(&signals, signal) }
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+  }
+
+  // MARK: Beginning
+
+  /// Mounts, starts `threads` workers, and waits until the kernel has agreed: when this returns, the mount answers.
+  public func start(threads: Int) throws(FuseError) {
+    guard fuse_session_mount(session, mountpoint.path.string) == 0 else {
+      throw .refused(mountpoint.path, FuseLog.take(or: "the kernel refused"))
+    }
+    device = mountpoint.device()
+    for _ in 0..<threads {
+      do {
+        workers.append(try Worker(serving: session, state: state))
+      } catch {
+        // A few are enough; none is not.
+        if workers.isEmpty { throw .noThreads(error) }
+        break
+      }
+    }
+    while !state.isReady.load(ordering: .acquiring) {
+      guard waitForSignal() == SessionState.wakeUp, state.workerCount.load(ordering: .acquiring) > 0 else {
+        throw .refused(mountpoint.path, FuseLog.take(or: "interrupted"))
+      }
+    }
+    FuseLog.takesOver = false
+  }
+
+  // MARK: End
+
+  /// Why a session ended.
+  public enum End: Equatable, Sendable {
+    /// Somebody unmounted it.
+    case unmounted
+    /// This process was told to, with this signal.
+    case signal(CInt)
+  }
+
+  /// Waits until the mount is gone or a signal asks for its end.
+  public func waitForEnd() -> End {
+    while state.workerCount.load(ordering: .acquiring) > 0 {
+      let signal = waitForSignal()
+      if signal != SessionState.wakeUp { return .signal(signal) }
+    }
+    device = nil
+    return .unmounted
+  }
+
+  /// Takes the mount down. Programs that have its file open get errors from then on.
+  ///
+  /// What is being served is finished first. A further SIGINT, SIGTERM or SIGHUP stops waiting for that.
+  public func stop() {
+    detach()
+    stopWorkers()
+  }
+
+  private func detach() {
+    if let device { mountpoint.detach(device: device) }
+    device = nil
+  }
+
+  private func stopWorkers() {
+    state.isStopping.store(true, ordering: .releasing)
+    while state.workerCount.load(ordering: .acquiring) > 0 {
+      // Again and again: an interrupt that comes just before a worker waits is lost.
+      for worker in workers { pthread_kill(worker.thread, Worker.interrupt) }
+      if Self.endings.contains(waitForSignal(milliseconds: 20) ?? 0) { return }
+    }
+    for worker in workers { pthread_join(worker.thread, nil) }
+    workers = []
+  }
+
+  private func waitForSignal() -> CInt {
+    while true {
+      if let signal = waitForSignal(milliseconds: 60_000) { return signal }
+    }
+  }
+
+  /// Takes the next signal, or nil after the time.
+  private func waitForSignal(milliseconds: Int) -> CInt? {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in Self.endings + [SessionState.wakeUp] { sigaddset(&signals, signal) }
+    var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
+    let signal = sigtimedwait(&signals, nil, &time)
+    return signal > 0 ? signal : nil
+  }
+
+  // MARK: Kernel cache
+
+  /// Lets a file system reach the kernel's cache of this mount. The access is good until the session is gone.
+  public var kernelCache: KernelCache { KernelCache(session: session) }
+}
+
+/// The kernel's cache of a mount's files.
+public struct KernelCache: @unchecked Sendable {
+  // SAFETY: libfuse allows notifications from any thread; workers end before the session does.
+  fileprivate let session: OpaquePointer
+
+  /// Has the kernel write back and then forget what it caches of `inode` from byte `start` to `end`, or to the end of
+  /// the file where that is nil.
+  ///
+  /// May be called while a request is being served, but not by the only worker: the write-back is served by another.
+  public func drop(_ inode: UInt64, from start: UInt64, to end: UInt64?) {
+    // A count of 0 means everything from the start on (fuse_lowlevel_notify_inval_inode).
+    let count = end.map { off_t($0 - start) } ?? 0
+    fuse_lowlevel_notify_inval_inode(session, inode, off_t(start), count)
+  }
+}

@@ -1,0 +1,116 @@
+// The place where a mount appears: what is there before, how a dead mount is cleared away, and how a live one is taken
+// down without ever touching another mount that came to stand at the same path.
+
+internal import CLinux
+internal import DiskIO
+public import Glibc
+public import SystemPackage
+
+/// A checked place for a mount.
+public struct Mountpoint: Sendable {
+  /// Absolute, without symbolic links: it stays right when the working directory changes.
+  public let path: FilePath
+  /// A file system on a regular file shows the file itself at that path.
+  public let isDirectory: Bool
+  /// Permission bits of what is there.
+  public let permissions: mode_t
+  /// Owner of what is there.
+  public let user: uid_t
+  /// Group of what is there.
+  public let group: gid_t
+  /// Whether the remains of a killed cowmount were cleared away.
+  public let clearedDeadMount: Bool
+
+  /// Looks at a place, and clears it where a cowmount died.
+  ///
+  /// - Parameters:
+  ///   - path: as the user wrote it.
+  ///   - allowNonEmpty: whether it may be a directory with entries, or have something mounted on it.
+  ///   - deadType: the type in the mount table whose dead mounts may be cleared.
+  public init(_ path: FilePath, allowNonEmpty: Bool, deadType: String) throws(FuseError) {
+    clearedDeadMount = try Self.clearDeadMount(at: path, type: deadType)
+    let status: FileStatus
+    do {
+      status = try FileStatus(of: path)
+      self.path = try path.resolved()
+    } catch .noSuchFileOrDirectory {
+      throw .missingMountpoint(path)
+    } catch {
+      throw .mountpoint(path, error)
+    }
+    switch status.kind {
+    case .directory: isDirectory = true
+    case .regular: isDirectory = false
+    default: throw .notMountable(path)
+    }
+    permissions = status.permissions
+    user = status.user
+    group = status.group
+    guard !allowNonEmpty else { return }
+    if let mount = try? MountTable().entry(at: self.path) { throw .busy(path, type: mount.type) }
+    if isDirectory, try Self.hasEntries(self.path) { throw .notEmpty(path) }
+  }
+
+  /// Takes away what a killed server left: any access to such a mount fails with ENOTCONN.
+  ///
+  /// - Returns: whether there was one.
+  private static func clearDeadMount(at path: FilePath, type: String) throws(FuseError) -> Bool {
+    do {
+      _ = try FileStatus(of: path)
+      return false
+    } catch .socketNotConnected {
+    } catch {
+      return false
+    }
+    // The path itself cannot be resolved through a dead mount, its parent can.
+    let place = (try? path.resolvingParent()) ?? path
+    let entry = try? MountTable().entry(at: place)
+    guard entry?.type == type else { throw .stuck(path) }
+    unmount(place)
+    guard (try? FileStatus(of: path)) != nil else { throw .stuck(path) }
+    return true
+  }
+
+  private static func hasEntries(_ path: FilePath) throws(FuseError) -> Bool {
+    guard let directory = path.withPlatformString({ opendir($0) }) else {
+      throw .mountpoint(path, Errno(rawValue: errno))
+    }
+    defer { closedir(directory) }
+    while let entry = readdir(directory) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != ".", name != ".." { return true }
+    }
+    return false
+  }
+
+  /// The device number of the mount that is uppermost here, as the mount table writes it.
+  func device() -> String? {
+    (try? MountTable().entry(at: path))?.device
+  }
+
+  /// Detaches the mount, if the one that stands here is `device`. What has files of it open keeps them.
+  func detach(device: String) {
+    if self.device() == device { Self.unmount(path) }
+  }
+
+  /// Detaches what is uppermost at `path`: directly where this process may, else through fusermount3.
+  private static func unmount(_ path: FilePath) {
+    let flags = CInt(MNT_DETACH | UMOUNT_NOFOLLOW)
+    if path.withPlatformString({ umount2($0, flags) }) == 0 { return }
+    detachWithFusermount(path)
+  }
+
+  private static func detachWithFusermount(_ path: FilePath) {
+    let program = "fusermount3"
+    let words: [String] = [program, "-u", "-z", "-q", "--", path.string]
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
+    defer { for argument in arguments { free(argument) } }
+    var child = pid_t()
+    guard posix_spawnp(&child, program, nil, nil, &arguments, nil) == 0 else { return }
+    var status: CInt = 0
+    while waitpid(child, &status, 0) == -1, errno == EINTR {}
+  }
+}

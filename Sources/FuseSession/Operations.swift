@@ -1,0 +1,86 @@
+// libfuse's table of callbacks: takes each request from C, finds the file system, and calls it.
+
+internal import CFuse
+internal import CLinux
+internal import Glibc
+internal import SystemPackage
+
+/// The callbacks that every session uses.
+func makeOperations() -> fuse_lowlevel_ops {
+  var operations = fuse_lowlevel_ops()
+  operations.`init` = { userdata, connection in
+    guard let connection else { return }
+    SessionState.from(userdata)._withUnsafeGuaranteedRef { $0.negotiate(&connection.pointee) }
+  }
+  operations.lookup = { request, parent, name in
+    guard let name else { return }
+    withFileSystem(request) { $0.lookUp($1, name: name, in: parent) }
+  }
+  operations.getattr = { request, inode, _ in
+    withFileSystem(request) { $0.getAttributes($1, inode: inode) }
+  }
+  operations.setattr = { request, inode, new, changes, _ in
+    guard let new else { return }
+    withFileSystem(request) {
+      $0.setAttributes($1, inode: inode, to: new.pointee, changes: AttributeChanges(rawValue: changes))
+    }
+  }
+  operations.open = { request, _, info in
+    guard let request, let info else { return }
+    Request(request).reply(open: info)
+  }
+  operations.readdir = { request, inode, size, offset, _ in
+    withFileSystem(request) {
+      $0.readDirectory($1, inode: inode, from: Int(offset), size: size, answer: Worker.answerBuffer)
+    }
+  }
+  operations.read = { request, inode, size, offset, _ in
+    withFileSystem(request) {
+      $0.read($1, inode: inode, offset: UInt64(offset), size: size, answer: Worker.answerBuffer)
+    }
+  }
+  operations.write = { request, inode, bytes, count, offset, _ in
+    withFileSystem(request) {
+      $0.write(
+        $1, inode: inode, offset: UInt64(offset), bytes: UnsafeRawBufferPointer(start: bytes, count: count))
+    }
+  }
+  operations.fallocate = { request, inode, mode, offset, count, _ in
+    withFileSystem(request) {
+      $0.allocate($1, inode: inode, mode: mode, offset: UInt64(offset), count: UInt64(count))
+    }
+  }
+  operations.lseek = { request, inode, offset, whence, _ in
+    withFileSystem(request) { $0.seek($1, inode: inode, offset: UInt64(max(0, offset)), whence: whence) }
+  }
+  operations.statfs = { request, _ in
+    withFileSystem(request) { $0.statistics($1) }
+  }
+  operations.ioctl = { request, _, _, _, _, _, _, _, _ in refuse(request, .inappropriateIOCTLForDevice) }
+  refuseChangesOfTheTree(&operations)
+  return operations
+}
+
+/// The tree is fixed: one file.
+private func refuseChangesOfTheTree(_ operations: inout fuse_lowlevel_ops) {
+  operations.create = { request, _, _, _, _ in refuse(request, .notPermitted) }
+  operations.mknod = { request, _, _, _, _ in refuse(request, .notPermitted) }
+  operations.mkdir = { request, _, _, _ in refuse(request, .notPermitted) }
+  operations.symlink = { request, _, _, _ in refuse(request, .notPermitted) }
+  operations.link = { request, _, _, _ in refuse(request, .notPermitted) }
+  operations.unlink = { request, _, _ in refuse(request, .notPermitted) }
+  operations.rmdir = { request, _, _ in refuse(request, .notPermitted) }
+  operations.rename = { request, _, _, _, _, _ in refuse(request, .notPermitted) }
+}
+
+private func refuse(_ request: fuse_req_t?, _ error: Errno) {
+  guard let request else { return }
+  Request(request).fail(error)
+}
+
+@inline(__always)
+private func withFileSystem(_ request: fuse_req_t?, _ body: (FileSystem, consuming Request) -> Void) {
+  guard let request else { return }
+  // SAFETY: the session holds its state, and that the file system, until its last worker has ended.
+  SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { body($0.fileSystem, Request(request)) }
+}

@@ -1,0 +1,55 @@
+// What libfuse's callbacks reach through their one pointer, and what is agreed with the kernel when a mount begins.
+
+internal import CFuse
+internal import Glibc
+internal import Synchronization
+
+/// Shared by a session, its workers and the callbacks.
+final class SessionState: Sendable {
+  let fileSystem: FileSystem
+  /// Set once the kernel and we have agreed: from then on the mount answers.
+  let isReady = Atomic(false)
+  /// Set to make workers leave after the request at hand.
+  let isStopping = Atomic(false)
+  /// Workers that serve.
+  let workerCount = Atomic(0)
+  /// The thread that waits for readiness and for the end.
+  let watcher: pthread_t
+
+  /// Wakes the watcher. It is blocked in every thread, so that only a wait takes it.
+  static let wakeUp = SIGUSR2
+
+  init(fileSystem: FileSystem, watcher: pthread_t) {
+    self.fileSystem = fileSystem
+    self.watcher = watcher
+  }
+
+  static func from(_ userdata: UnsafeMutableRawPointer?) -> Unmanaged<SessionState> {
+    guard let userdata else { preconditionFailure("libfuse lost the session's state") }
+    return Unmanaged.fromOpaque(userdata)
+  }
+
+  func wakeWatcher() {
+    pthread_kill(watcher, Self.wakeUp)
+  }
+
+  /// Chooses among what the kernel offers.
+  ///
+  /// The writeback cache turns small buffered writes into large ones and lets the kernel own size and mtime, which is
+  /// right because nobody else changes the file. Splicing is left out: requests then pass through a pipe, and a write's
+  /// bytes have to end in the overlay's mapping anyway.
+  func negotiate(_ connection: inout fuse_conn_info) {
+    let offered = connection.capable
+    let wanted =
+      FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_PARALLEL_DIROPS
+      | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS
+    connection.want = offered & UInt32(bitPattern: Int32(wanted))
+    connection.max_write = UInt32(AnswerBuffer.size)
+    connection.max_readahead = UInt32(AnswerBuffer.size)
+    connection.max_background = 128
+    connection.congestion_threshold = 96
+    connection.time_gran = 1
+    isReady.store(true, ordering: .releasing)
+    wakeWatcher()
+  }
+}

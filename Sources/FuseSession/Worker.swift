@@ -1,0 +1,103 @@
+// The threads that serve a session: each takes a request, answers it, and takes the next. Each has its own memory for
+// answers, so that serving allocates nothing and shares nothing.
+
+internal import CFuse
+internal import CLinux
+internal import DiskIO
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// One serving thread.
+struct Worker {
+  let thread: pthread_t
+
+  /// Interrupts a worker that waits for a request, so that it looks at `isStopping`.
+  static let interrupt = SIGUSR1
+
+  /// Starts a worker.
+  ///
+  /// - Throws: the error of `pthread_create` (`.resourceTemporarilyUnavailable`) or of its memory.
+  init(serving session: OpaquePointer, state: SessionState) throws(Errno) {
+    let context = try Context(session: session, state: state)
+    let opaque = Unmanaged.passRetained(context).toOpaque()
+    var thread = pthread_t()
+    let error = pthread_create(
+      &thread, nil,
+      { opaque in
+        guard let opaque else { return nil }
+        Unmanaged<Context>.fromOpaque(opaque).takeRetainedValue().serve()
+        return nil
+      }, opaque)
+    guard error == 0 else {
+      Unmanaged<Context>.fromOpaque(opaque).release()
+      throw Errno(rawValue: error)
+    }
+    self.thread = thread
+  }
+
+  /// Makes interrupts return from system calls instead of ending the process.
+  static func installInterruptHandler() {
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = { _ in }
+    sigaction(interrupt, &action, nil)
+  }
+
+  /// The calling worker's memory. Only within a callback of libfuse.
+  static var answerBuffer: AnswerBuffer {
+    guard let pointer = clinux_thread_pointer() else { preconditionFailure("not a worker thread") }
+    // SAFETY: serve() set the pointer to a value that outlives all callbacks on this thread.
+    return pointer.assumingMemoryBound(to: AnswerBuffer.self).pointee
+  }
+}
+
+/// What a worker thread owns.
+private final class Context: @unchecked Sendable {
+  // SAFETY: handed to one thread when it starts, and used by no other afterwards. libfuse's session may be used from
+  // any thread for receiving and processing.
+  private let session: OpaquePointer
+  private let state: SessionState
+  private let bytes: LazyMemory
+  private let vectors: LazyMemory
+
+  private static let vectorCount = 1024
+
+  init(session: OpaquePointer, state: SessionState) throws(Errno) {
+    let bytes = try LazyMemory(capacity: AnswerBuffer.size)
+    try bytes.makeAccessible(AnswerBuffer.size)
+    let vectorBytes = Self.vectorCount * MemoryLayout<iovec>.stride
+    let vectors = try LazyMemory(capacity: vectorBytes)
+    try vectors.makeAccessible(vectorBytes)
+    self.session = session
+    self.state = state
+    self.bytes = bytes
+    self.vectors = vectors
+    state.workerCount.add(1, ordering: .relaxed)
+  }
+
+  func serve() {
+    var answer = AnswerBuffer(
+      bytes: UnsafeMutableRawBufferPointer(start: bytes.address, count: AnswerBuffer.size),
+      vectors: UnsafeMutableBufferPointer(
+        start: vectors.address.bindMemory(to: iovec.self, capacity: Self.vectorCount), count: Self.vectorCount))
+    withUnsafeMutablePointer(to: &answer) {
+      clinux_set_thread_pointer($0)
+      serveRequests()
+      clinux_set_thread_pointer(nil)
+    }
+    // The last one out tells the watcher.
+    if state.workerCount.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { state.wakeWatcher() }
+  }
+
+  private func serveRequests() {
+    var buffer = fuse_buf()
+    defer { free(buffer.mem) }
+    while !state.isStopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
+      let result = fuse_session_receive_buf(session, &buffer)
+      // EINTR is how a stop gets here; 0 is the end of the mount.
+      if result == -EINTR { continue }
+      guard result > 0 else { break }
+      fuse_session_process_buf(session, &buffer)
+    }
+  }
+}

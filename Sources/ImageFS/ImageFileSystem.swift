@@ -1,0 +1,187 @@
+// The file system with one file: turns requests of the kernel into calls of the engine.
+//
+// Mounted on a directory, the root is that directory and the file is in it; mounted on a regular file, the root is the
+// file. This is the border where ranges are clamped: the engine is only asked for bytes that the disk has.
+//
+// The kernel caches writes and owns size and times (writeback cache). Two things follow. A read may come for bytes beyond
+// our end that the kernel knows to be a hole before data it still holds: a short answer is right, it fills in zeros. And
+// a seek must not call a hole what the kernel holds data for: see ImageFileSystem+Space.swift.
+
+public import CopyOnWrite
+internal import DiskIO
+public import FuseSession
+public import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// Shows a ``CowDisk`` as a file.
+public final class ImageFileSystem: FileSystem, @unchecked Sendable {
+  // SAFETY: stored properties are constants that are Sendable, or behind a Mutex.
+  let disk: CowDisk
+  private let name: String
+  private let baseSectors: UInt64
+  private let isReadOnly: Bool
+  private let fileAttributes: Mutex<FileAttributes>
+  private let directoryAttributes: Mutex<FileAttributes>?
+  let problems = ProblemLog()
+  private let cache = Mutex<KernelCache?>(nil)
+
+  /// Creates the file system.
+  ///
+  /// - Parameters:
+  ///   - disk: what the file contains.
+  ///   - name: the file's name in the directory.
+  ///   - file: the file's first attributes.
+  ///   - directory: those of the directory, or nil where the file itself is the root.
+  ///   - baseSectors: units of 512 bytes that are data in the base.
+  ///   - isReadOnly: whether the kernel refuses writes, and so never holds any back.
+  public init(
+    _ disk: CowDisk, name: String, file: FileAttributes, directory: FileAttributes?, baseSectors: UInt64,
+    isReadOnly: Bool
+  ) {
+    self.disk = disk
+    self.name = name
+    self.baseSectors = baseSectors
+    self.isReadOnly = isReadOnly
+    fileAttributes = Mutex(file)
+    directoryAttributes =
+      switch directory {
+      case .some(let directory): Mutex(directory)
+      case .none: nil
+      }
+    fileInode = directory == nil ? rootInode : rootInode + 1
+  }
+
+  /// Inode number of the file.
+  let fileInode: UInt64
+
+  /// Gives access to the kernel's cache, once there is a session.
+  public func attach(_ cache: KernelCache) {
+    if !isReadOnly { self.cache.withLock { $0 = cache } }
+  }
+
+  /// The kernel's cache, where it may hold writes back.
+  var kernelCache: KernelCache? { cache.withLock { $0 } }
+
+  // MARK: Names and attributes
+
+  private func status(of inode: UInt64) -> stat? {
+    if inode == fileInode {
+      var status = fileAttributes.withLock { $0.status(inode: inode) }
+      let size = disk.size
+      status.st_size = off_t(size)
+      status.st_blocks = blkcnt_t(sectors(size: size))
+      return status
+    }
+    switch directoryAttributes {
+    case .some(let attributes) where inode == rootInode: return attributes.withLock { $0.status(inode: inode) }
+    default: return nil
+    }
+  }
+
+  /// Never less than there is data: tar and cp take a file without blocks for a hole. What lies in both base and overlay
+  /// is counted twice, up to the file's size.
+  private func sectors(size: UInt64) -> UInt64 {
+    min((size + 511) / 512, baseSectors + disk.allocatedBytes / 512)
+  }
+
+  public override func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
+    guard directoryAttributes != nil, parent == rootInode else { return request.fail(.notDirectory) }
+    guard self.name.withCString({ strcmp($0, name) }) == 0, let status = status(of: fileInode) else {
+      return request.replyNoEntry()
+    }
+    request.reply(entry: status)
+  }
+
+  public override func getAttributes(_ request: consuming Request, inode: UInt64) {
+    guard let status = status(of: inode) else { return request.fail(.noSuchFileOrDirectory) }
+    request.reply(attributes: status)
+  }
+
+  public override func setAttributes(
+    _ request: consuming Request, inode: UInt64, to new: stat, changes: AttributeChanges
+  ) {
+    if changes.contains(.size) {
+      guard inode == fileInode else { return request.fail(.isDirectory) }
+      do {
+        try disk.resize(to: UInt64(new.st_size))
+      } catch {
+        problems.report("resize to \(new.st_size) bytes", error)
+        return request.fail(error)
+      }
+    }
+    if inode == fileInode {
+      fileAttributes.withLock { $0.apply(changes, from: new) }
+    } else {
+      switch directoryAttributes {
+      case .some(let attributes): attributes.withLock { $0.apply(changes, from: new) }
+      case .none: break
+      }
+    }
+    getAttributes(request, inode: inode)
+  }
+
+  public override func readDirectory(
+    _ request: consuming Request, inode: UInt64, from position: Int, size: Int, answer: AnswerBuffer
+  ) {
+    guard inode == rootInode, directoryAttributes != nil else { return request.fail(.notDirectory) }
+    let entries = [(".", rootInode), ("..", rootInode), (name, fileInode)]
+    let room = UnsafeMutableRawBufferPointer(rebasing: answer.bytes[..<min(size, answer.bytes.count)])
+    var used = 0
+    for (index, entry) in entries.enumerated().dropFirst(position) {
+      guard let status = status(of: entry.1) else { continue }
+      let rest = UnsafeMutableRawBufferPointer(rebasing: room[used...])
+      let length = request.addDirectoryEntry(entry.0, attributes: status, next: index + 1, to: rest)
+      if length > rest.count { break }
+      used += length
+    }
+    request.reply(bytes: UnsafeRawBufferPointer(rebasing: room[..<used]))
+  }
+
+  // MARK: Data
+
+  public override func read(
+    _ request: consuming Request, inode: UInt64, offset: UInt64, size: Int, answer: AnswerBuffer
+  ) {
+    guard inode == fileInode else { return request.fail(.isDirectory) }
+    let end = disk.size
+    guard offset < end else { return request.reply(bytes: UnsafeRawBufferPointer(start: nil, count: 0)) }
+    let count = Int(min(UInt64(min(size, AnswerBuffer.size)), end - offset))
+    do {
+      let filled = try disk.gather(at: offset, count: count, scratch: answer.bytes, into: answer.vectors)
+      request.reply(vectors: UnsafeMutableBufferPointer(rebasing: answer.vectors[..<filled]))
+    } catch {
+      problems.report("read of \(count) bytes at \(offset)", error)
+      request.fail(error)
+    }
+  }
+
+  public override func write(
+    _ request: consuming Request, inode: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer
+  ) {
+    guard inode == fileInode else { return request.fail(.isDirectory) }
+    do {
+      try disk.write(bytes, at: offset)
+      request.reply(written: bytes.count)
+    } catch {
+      problems.report("write of \(bytes.count) bytes at \(offset)", error)
+      request.fail(error)
+    }
+  }
+
+  // MARK: Space
+
+  public override func allocate(
+    _ request: consuming Request, inode: UInt64, mode: CInt, offset: UInt64, count: UInt64
+  ) {
+    serveAllocate(request, inode: inode, mode: mode, offset: offset, count: count)
+  }
+
+  public override func seek(_ request: consuming Request, inode: UInt64, offset: UInt64, whence: CInt) {
+    serveSeek(request, inode: inode, offset: offset, whence: whence)
+  }
+
+  public override func statistics(_ request: consuming Request) {
+    serveStatistics(request)
+  }
+}

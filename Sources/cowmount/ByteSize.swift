@@ -1,0 +1,38 @@
+// Sizes as users write them.
+
+internal import ArgumentParser
+
+/// A number of bytes, written with or without a binary suffix: `512`, `64k`, `4M`, `20G`, `15T`.
+struct ByteSize: Equatable, ExpressibleByArgument, CustomStringConvertible {
+  let bytes: UInt64
+
+  init(bytes: UInt64) {
+    self.bytes = bytes
+  }
+
+  private static let suffixes = "kmgtpe"
+
+  /// Takes a decimal number and at most one of k, M, G, T, P and E, in either case: powers of 1024.
+  init?(argument: String) {
+    var digits = Substring(argument)
+    var shift = 0
+    if let last = digits.last, let index = Self.suffixes.firstIndex(of: Character(last.lowercased())) {
+      shift = 10 * (Self.suffixes.distance(from: Self.suffixes.startIndex, to: index) + 1)
+      digits.removeLast()
+    }
+    guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+      let number = UInt64(digits), number <= UInt64(Int64.max) >> shift
+    else { return nil }
+    bytes = number << shift
+  }
+
+  var description: String {
+    var rest = bytes
+    var suffix = ""
+    for next in Self.suffixes where rest >= 1024 && rest % 1024 == 0 {
+      rest /= 1024
+      suffix = String(next)
+    }
+    return "\(rest)\(suffix == "k" ? suffix : suffix.uppercased())"
+  }
+}

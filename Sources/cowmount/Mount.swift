@@ -1,0 +1,166 @@
+// cowmount mount: the options, what they may be, and what a mount is made of. How the process goes to the background is
+// in Background.swift.
+
+internal import ArgumentParser
+internal import BaseImage
+internal import CopyOnWrite
+internal import DiskIO
+internal import FuseSession
+internal import Glibc
+internal import ImageFS
+internal import Logging
+internal import SystemPackage
+
+struct Mount: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a read-only disk image writable without copying it.",
+    usage: "cowmount [<options>] <image> <mountpoint>",
+    discussion: """
+      `cowmount disk.img /mnt/overlay` shows disk.img as the writable file /mnt/overlay/disk.img. What is written goes \
+      to an unnamed temporary file and is gone when the mount ends: `fusermount3 -u /mnt/overlay`. The image itself is \
+      never written.
+      """)
+
+  @Argument(help: "The image: a regular file or a block device. It is only read.")
+  var image: String
+
+  @Argument(
+    help: """
+      Where the writable file appears: in this directory under the image's name, or, where this is a regular file, at \
+      that very path.
+      """)
+  var mountpoint: String
+
+  @Flag(name: .shortAndLong, help: "Stay in the foreground and log to standard error.")
+  var foreground = false
+
+  @Option(
+    name: .customShort("o"), parsing: .singleValue,
+    help: ArgumentHelp(
+      "Mount options as fuse programs take them (ro, allow_other, …); long options of this command too, without --.",
+      valueName: "options"))
+  var mountOptions: [String] = []
+
+  @Flag(name: .long, help: "Refuse writes.")
+  var readOnly = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The unit of copy-on-write, a power of two from 4k to 2M.", valueName: "size"))
+  var blockSize = ByteSize(bytes: 4096)
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Directory whose file system holds what is written. (default: $TMPDIR, else /var/tmp)", valueName: "dir"))
+  var overlayDir: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Threads that serve the mount, 2 to 256. (default: twice the processors)", valueName: "n"))
+  var threads: Int?
+
+  @Option(name: .long, help: "Name of the file in the directory. (default: the image's name)")
+  var name: String?
+
+  @Flag(name: .long, help: "Mount over a directory that is not empty, or over another mount.")
+  var nonempty = false
+
+  @Flag(name: .shortAndLong, help: "Log more.")
+  var verbose = false
+
+  mutating func validate() throws {
+    let options = MountOptions(mountOptions)
+    try options.apply(to: &self)
+    guard Geometry(blockSize: Int(blockSize.bytes)) != nil else {
+      throw ValidationError("--block-size \(blockSize) must be a power of two from 4k to 2M")
+    }
+    if let threads, !(2...256).contains(threads) {
+      throw ValidationError("--threads \(threads) must be from 2 to 256")
+    }
+    if let name, !Self.isFileName(name) {
+      throw ValidationError("--name '\(name)' must be a file name: no slash, not . or .., 1 to 255 bytes")
+    }
+  }
+
+  private static func isFileName(_ name: String) -> Bool {
+    !name.contains("/") && name != "." && name != ".." && (1...255).contains(name.utf8.count)
+  }
+
+  mutating func run() throws {
+    let starter = try foreground ? nil : Background.enter()
+    Log.start(toSystem: !foreground, verbose: verbose)
+    try serve { starter?.ready() }
+  }
+
+  /// Everything from looking at the image to the end of the mount. `ready` is called when the mount can be used.
+  private func serve(ready: () -> Void) throws {
+    let image = try RawImage(path: FilePath(self.image))
+    let mountpoint = try Mountpoint(FilePath(self.mountpoint), allowNonEmpty: nonempty, deadType: "fuse.cowmount")
+    if mountpoint.clearedDeadMount {
+      Cowmount.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
+    }
+    let disk = try Overlay(directory: overlayDir, avoiding: mountpoint).disk(
+      over: image, blockSize: Int(blockSize.bytes))
+    let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
+    let session = try FuseSession(
+      fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.path, readOnly: readOnly))
+    try session.start(threads: threads ?? min(16, max(4, 2 * Int(sysconf(CInt(_SC_NPROCESSORS_ONLN))))))
+    fileSystem.attach(session.kernelCache)
+    let logger = Logger(label: "cowmount")
+    logger.info("\(image.path) is writable at \(mountpoint.path), \(disk.size) bytes")
+    ready()
+    switch session.waitForEnd() {
+    case .unmounted:
+      logger.info("unmounted")
+    case .signal(let signal):
+      logger.info("ending on signal \(signal)")
+      session.stop()
+    }
+  }
+
+  private func makeFileSystem(
+    _ disk: CowDisk, image: RawImage, mountpoint: Mountpoint
+  ) throws -> ImageFileSystem {
+    if name != nil, !mountpoint.isDirectory {
+      throw ValidationError("--name has no meaning where the mountpoint is a file: the file keeps its name")
+    }
+    guard let fileName = name ?? FilePath(self.image).lastComponent?.string else {
+      throw ValidationError("\(self.image) has no name; give one with --name")
+    }
+    let owner = Owner(of: image.status, readOnly: readOnly)
+    let file = FileAttributes(
+      mode: S_IFREG | owner.permissions, user: owner.user, group: owner.group, time: image.status.modified)
+    // Who may go through the mountpoint may go through the mount.
+    let directory = FileAttributes(
+      mode: S_IFDIR | mountpoint.permissions, user: mountpoint.user, group: mountpoint.group,
+      time: image.status.modified)
+    return ImageFileSystem(
+      disk, name: fileName, file: file, directory: mountpoint.isDirectory ? directory : nil,
+      baseSectors: image.dataSectors, isReadOnly: readOnly)
+  }
+}
+
+/// Whom the exposed file belongs to, and what they may do.
+struct Owner {
+  let user: uid_t
+  let group: gid_t
+  let permissions: mode_t
+
+  /// For root, the image's own owner and permissions, so that the kernel's check lets in whom the image lets in. An
+  /// ordinary user's mount belongs to that user, who could read the image; others get no more than everybody gets.
+  init(of image: FileStatus, readOnly: Bool) {
+    let ownerBits: mode_t = readOnly ? 0o400 : 0o600
+    if geteuid() == 0 {
+      user = image.user
+      group = image.group
+      permissions = (image.permissions & 0o777) | (readOnly ? 0 : 0o200)
+    } else {
+      user = geteuid()
+      group = getegid()
+      let others = image.permissions & 0o007
+      let sameGroup = group == image.group ? image.permissions & 0o070 : others << 3
+      permissions = ownerBits | sameGroup | others
+    }
+  }
+}
