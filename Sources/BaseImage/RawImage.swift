@@ -54,10 +54,12 @@ public final class RawImage: BaseReader {
     return mayHaveHoles ? min(all, max(status.sectors, 8)) : all
   }
 
+  /// Reads bytes; a file that shrank since it was opened is `.ioError`, not zeros.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
     try file.readFully(into: buffer, at: offset)
   }
 
+  /// What the file system says of holes (SEEK_DATA, SEEK_HOLE).
   public func extent(at offset: UInt64) throws(Errno) -> Extent {
     guard mayHaveHoles else { return Extent(isData: true, end: size) }
     guard let data = try file.nextData(from: offset), data < size else { return Extent(isData: false, end: size) }

@@ -50,16 +50,19 @@ extension CowDisk {
 
   /// Writes a range within one stretch, whatever the states of its blocks.
   private func writeLocked(_ range: Range<UInt64>, with content: Content) throws(Errno) {
-    while try !transition(range, { () throws(Errno) in
-      try forEachRun(in: range) { (state, part) throws(Errno) in
-        let content = content.part(part, from: range.lowerBound)
-        if state == .allocated {
-          try put(content, in: part)
-        } else {
-          try firstWrite(part, with: content, state: state)
+    while try !transition(
+      range,
+      { () throws(Errno) in
+        try forEachRun(in: range) { (state, part) throws(Errno) in
+          let content = content.part(part, from: range.lowerBound)
+          if state == .allocated {
+            try put(content, in: part)
+          } else {
+            try firstWrite(part, with: content, state: state)
+          }
         }
-      }
-    }) {
+      })
+    {
       // The disk was cut off in between; this write comes after that and makes it grow again.
       try grow(toAtLeast: range.upperBound)
     }

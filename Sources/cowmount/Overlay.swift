@@ -22,7 +22,9 @@ struct Overlay {
     let chosen = FilePath(directory ?? (temporary.isEmpty ? "/var/tmp" : temporary))
     do {
       self.directory = try chosen.resolved()
-      guard try FileStatus(of: self.directory).kind == .directory else { throw OverlayError.unusable(chosen, .notDirectory) }
+      guard try FileStatus(of: self.directory).kind == .directory else {
+        throw OverlayError.unusable(chosen, .notDirectory)
+      }
     } catch let error as OverlayError {
       throw error
     } catch let error as Errno {
