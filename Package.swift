@@ -6,9 +6,13 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
-  .enableUpcomingFeature("InternalImportsByDefault"),
   .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
 ]
+
+// The types of <sys/stat.h> and <sys/uio.h> reach Swift both through Glibc and through libfuse's headers, and which of the
+// two owns them depends on what the compiler loads first. With both imported plainly, that makes no difference.
+let besideLibfuse = Array(strict.dropLast())
 
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -29,13 +33,13 @@ let package = Package(
     .target(name: "CLinux"),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
-    .target(name: "BaseImage", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+    .target(name: "BaseImage", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .target(
       name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", system, logging],
-      swiftSettings: strict),
+      swiftSettings: besideLibfuse),
     .target(
       name: "ImageFS", dependencies: ["CopyOnWrite", "FuseSession", "DiskIO", system, logging],
-      swiftSettings: strict),
+      swiftSettings: besideLibfuse),
     .executableTarget(
       name: "cowmount",
       dependencies: [

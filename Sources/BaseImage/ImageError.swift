@@ -8,6 +8,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
   case directory(FilePath)
   /// The path leads to neither a regular file nor a block device.
   case notAnImage(FilePath)
+  /// Another program has it open for writing.
+  case inUse(FilePath)
   /// A system call failed on it.
   case unusable(FilePath, Errno)
 
@@ -18,6 +20,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
       "\(path) is a directory; give a disk image: a regular file or a block device"
     case .notAnImage(let path):
       "\(path) is neither a regular file nor a block device; give a disk image"
+    case .inUse(let path):
+      "\(path) is being written to by another program (a virtual machine?); end that, or pass --force-share"
     case .unusable(let path, .noSuchFileOrDirectory):
       "\(path): no such image; check the path"
     case .unusable(let path, .permissionDenied):

@@ -19,10 +19,13 @@ public final class RawImage: BaseReader {
   /// What the file system told of the image when it was opened.
   public let status: FileStatus
 
-  /// Opens the image at `path`, symbolic links followed.
+  /// Opens the image at `path`, symbolic links followed, and locks it against writers (ImageLock.swift).
   ///
+  /// - Parameters:
+  ///   - path: the image.
+  ///   - sharesWithWriters: whether to use an image that another program has open for writing.
   /// - Throws: ``ImageError`` that names the image and what is wrong with it.
-  public init(path: FilePath) throws(ImageError) {
+  public init(path: FilePath, sharesWithWriters: Bool = false) throws(ImageError) {
     do {
       let file = try File.openReadOnly(path)
       let status = try file.status()
@@ -36,7 +39,10 @@ public final class RawImage: BaseReader {
       self.path = try path.resolved()
       self.status = status
       self.size = size
-      mayHaveHoles = try status.kind == .regular && size > 0 && file.nextHole(from: 0) < size
+      mayHaveHoles = status.kind == .regular && size > 0 && ((try? file.nextHole(from: 0)) ?? size) < size
+      // A file system without such locks has no QEMU that holds one.
+      let isFree = (try? file.lockForReading()) ?? true
+      guard isFree || sharesWithWriters else { throw ImageError.inUse(path) }
       self.file = file
     } catch let error as ImageError {
       throw error
@@ -52,6 +58,21 @@ public final class RawImage: BaseReader {
     let all = (size + 511) / 512
     // A file with inline data may claim to have no sectors.
     return mayHaveHoles ? min(all, max(status.sectors, 8)) : all
+  }
+
+  /// What is different from when the image was opened, in words, or nil where nothing is.
+  ///
+  /// A block device tells of nothing but its size.
+  public func change() -> String? {
+    guard let now = try? file.status() else { return nil }
+    if status.kind == .blockDevice {
+      let newSize = (try? file.blockDeviceSize()) ?? size
+      return newSize == size ? nil : "its size was \(size) bytes and is \(newSize)"
+    }
+    if now.size != size { return "its size was \(size) bytes and is \(now.size)" }
+    if now.modified != status.modified { return "it was written to" }
+    if now.changed != status.changed { return "its metadata was changed" }
+    return nil
   }
 
   /// Reads bytes; a file that shrank since it was opened is `.ioError`, not zeros.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <setjmp.h>
@@ -10,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -44,6 +48,40 @@ int clinux_set_nocow(int fd) {
   flags |= FS_NOCOW_FL;
   return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
+
+int clinux_ofd_lock_shared(int fd, int64_t byte) {
+  struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+  return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int clinux_ofd_is_locked(int fd, int64_t byte) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+  if (fcntl(fd, F_OFD_GETLK, &lock) == -1) return -1;
+  return lock.l_type != F_UNLCK;
+}
+
+void clinux_close_from(int first) { syscall(SYS_close_range, first, ~0u, 0); }
+
+const int clinux_cap_sys_admin = CAP_SYS_ADMIN;
+const int clinux_cap_dac_read_search = CAP_DAC_READ_SEARCH;
+
+int clinux_keep_capabilities(uint64_t kept) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) == -1) return -1;
+  for (int i = 0; i < 2; i++) {
+    uint32_t mask = (uint32_t)(kept >> (32 * i));
+    data[i].permitted &= mask;
+    data[i].effective &= mask;
+    data[i].inheritable = 0;
+  }
+  if (syscall(SYS_capset, &header, data) == -1) return -1;
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+int clinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
+
+int clinux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
 // Set for as long as this thread is inside a guarded access, else NULL. Volatile: the handler runs between any two
 // instructions of the access. The linkage is initial-exec, which a signal handler may touch.

@@ -23,7 +23,7 @@ extension CowDisk {
   private func growLocked(to newSize: UInt64) throws(Errno) {
     guard newSize <= UInt64(Int64.max) - geometry.blockSize else { throw .fileTooLarge }
     try map.makeAccessible(geometry.blockCount(for: newSize))
-    try store.setLength(max(geometry.roundedUp(newSize), geometry.roundedUp(size)))
+    try store.extend(to: geometry.roundedUp(newSize))
     // The rest of the last block comes into view. Whoever wrote late before a cut may have left bytes there.
     let tail = size..<geometry.roundedUp(size)
     if !tail.isEmpty, map.state(of: geometry.block(of: size)) == .allocated { try store.writeZeros(tail) }
@@ -38,7 +38,9 @@ extension CowDisk {
     // Order: see `read | shrink` in the design note.
     publish(size: newSize)
     hideBase(from: newSize)
+    let before = allocatedBytes
     map.clear(from: firstGone, limit: afterLast)
+    limit.giveBack(before - allocatedBytes)
     // The space goes last, and a failure to give it back is no failure to cut: the map already says what is there.
     if firstGone < afterLast { try? store.punch(geometry.bytes(of: firstGone..<afterLast)) }
   }

@@ -9,11 +9,17 @@ extension CowDisk {
   /// - Throws: `.noSpace` and the like from the overlay, or what the base says where part of a block had to be completed
   ///   from it. Bytes before the block that failed may have been written, as with any write.
   public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-    try write(.bytes(bytes), at: offset, count: UInt64(bytes.count))
+    if options.detectZeroes, !bytes.isEmpty {
+      try writeDetectingZeroes(bytes, at: offset)
+    } else {
+      try write(.bytes(bytes), at: offset, count: UInt64(bytes.count))
+    }
   }
 
   /// Writes that come here stay within the disk or grow it.
   func write(_ content: Content, at offset: UInt64, count: UInt64) throws(Errno) {
+    // Nothing to write grows nothing, as with write(2).
+    guard count > 0 else { return }
     let (end, overflow) = offset.addingReportingOverflow(count)
     guard !overflow, end <= UInt64(Int64.max) else { throw .fileTooLarge }
     if end > size { try grow(toAtLeast: end) }
@@ -50,21 +56,21 @@ extension CowDisk {
 
   /// Writes a range within one stretch, whatever the states of its blocks.
   private func writeLocked(_ range: Range<UInt64>, with content: Content) throws(Errno) {
-    while try !transition(
-      range,
-      { () throws(Errno) in
-        try forEachRun(in: range) { (state, part) throws(Errno) in
-          let content = content.part(part, from: range.lowerBound)
-          if state == .allocated {
-            try put(content, in: part)
-          } else {
-            try firstWrite(part, with: content, state: state)
-          }
-        }
-      })
-    {
+    while try !transition(range, { () throws(Errno) in try writeStretch(range, with: content) }) {
       // The disk was cut off in between; this write comes after that and makes it grow again.
       try grow(toAtLeast: range.upperBound)
+    }
+  }
+
+  /// The part of a write that is under the lock.
+  private func writeStretch(_ range: Range<UInt64>, with content: Content) throws(Errno) {
+    try forEachRun(in: range) { (state, part) throws(Errno) in
+      let content = content.part(part, from: range.lowerBound)
+      if state == .allocated {
+        try put(content, in: part)
+      } else {
+        try firstWrite(part, with: content, state: state)
+      }
     }
   }
 
@@ -99,6 +105,8 @@ extension CowDisk {
   func firstWrite(_ range: Range<UInt64>, with content: Content, state: BlockState) throws(Errno) {
     let blocks = geometry.blocks(touchedBy: range)
     let whole = geometry.bytes(of: blocks)
+    let size = whole.upperBound - whole.lowerBound
+    try limit.take(size)
     do {
       try store.reserve(whole)
       try copyUp(whole.lowerBound..<range.lowerBound, state: state)
@@ -108,6 +116,7 @@ extension CowDisk {
       // O7. The blocks have no bytes of their own yet, so nothing but the reservation goes. Should this fail too,
       // space is lost until the blocks are written or trimmed, and the first error is still the one to report.
       try? store.punch(whole)
+      limit.giveBack(size)
       throw error
     }
     map.set(blocks, to: .allocated)

@@ -94,14 +94,17 @@ extension CowDisk {
         // The hole comes first: if it fails, nothing has changed. Whoever writes in place meanwhile looks again.
         if state == .allocated || hasReservations { try store.punch(bytes) }
         if state == .allocated || (state == .unallocated && !isBaseHole) {
-          map.set(geometry.blocks(touchedBy: bytes), to: .zero)
+          let run = geometry.blocks(touchedBy: bytes)
+          map.set(run, to: .zero)
+          if state == .allocated { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
         }
       }
     }
   }
 
   /// Sets overlay space aside for every block in `range` (within the disk), so that writing there cannot fail for want
-  /// of it. What the blocks read as does not change.
+  /// of it. What the blocks read as does not change. With ``Options/maxOverlay`` the limit is only looked at: others may
+  /// use it up before these blocks are written.
   ///
   /// - Throws: `.noSpace`; nothing is set aside in the range then.
   public func reserve(_ range: Range<UInt64>) throws(Errno) {

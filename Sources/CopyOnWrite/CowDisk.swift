@@ -40,6 +40,9 @@
 //                           store that hits the hole on a full file system faults, is caught, and goes the same way.
 //     in place | shrink     As with trim. Bytes that a late writer left behind the end are wiped when the disk grows.
 //     trim  | first write   Both under the stripe lock.
+//     trim  | shrink        A trim leaves out what is cut off, and never makes the disk grow.
+//     trim  | grow          A last block that is whole because the disk ends in it is looked at again under the lock: if
+//                           the disk has grown, only the bytes that were asked for become zeros.
 //     size  | transitions   Excluded by the gate; a transition checks under the gate that its range still exists.
 //
 // Tests hold each locked pair at a barrier inside a copy-up (Tests/CopyOnWriteTests).
@@ -56,11 +59,27 @@ public final class CowDisk: Sendable {
   let store: OverlayStore
   let stripes: StripeLocks
   let gate = ResizeGate()
+  let options: Options
+  let limit: SpaceLimit
   /// Whether ``reserve(_:)`` was ever called.
   let reservationsExist = Atomic(false)
 
   private let sizeInBytes: Atomic<UInt64>
   private let visibleBaseInBytes: Atomic<UInt64>
+
+  /// What a user may choose.
+  public struct Options: Sendable {
+    /// Most bytes that blocks in the overlay may take; a first write beyond it is `.noSpace`. Nil for no limit.
+    public var maxOverlay: UInt64?
+    /// Whether blocks that a write fills with zeros are kept as zero blocks, without space.
+    public var detectZeroes: Bool
+
+    /// Creates options.
+    public init(maxOverlay: UInt64? = nil, detectZeroes: Bool = false) {
+      self.maxOverlay = maxOverlay
+      self.detectZeroes = detectZeroes
+    }
+  }
 
   /// Puts an overlay over `base`.
   ///
@@ -68,10 +87,22 @@ public final class CowDisk: Sendable {
   ///   - base: the image. It must not change while the disk lives.
   ///   - blockSize: the unit of copy-on-write in bytes, one that ``Geometry`` takes.
   ///   - scratch: an empty file of its own for what is written (``DiskIO/File/scratch(in:)``).
+  ///   - options: limits and habits.
   /// - Throws: `.fileTooLarge` where the scratch file's file system cannot hold a file of the disk's size; `.noMemory`
   ///   where the address space has no room for the block map; what the file system says to a first block.
-  public init(base: any BaseReader, geometry: Geometry, scratch: consuming File) throws(Errno) {
+  public convenience init(
+    base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options()
+  ) throws(Errno) {
+    try self.init(base: base, geometry: geometry, scratch: scratch, options: options, access: .mapped)
+  }
+
+  /// As the public one, with less of the file system used.
+  init(
+    base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options(), access: StoreAccess
+  ) throws(Errno) {
     let size = base.size
+    self.options = options
+    limit = SpaceLimit(bytes: options.maxOverlay)
     self.base = base
     self.geometry = geometry
     sizeInBytes = Atomic(size)
@@ -80,9 +111,9 @@ public final class CowDisk: Sendable {
     map = try Self.makeMap(for: size, geometry)
     store = try OverlayStore(
       scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
-      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow))
+      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access)
     try map.makeAccessible(geometry.blockCount(for: size))
-    try store.setLength(geometry.roundedUp(size))
+    try store.extend(to: geometry.roundedUp(size))
   }
 
   /// Addresses are cheap: a disk may grow to twice its size, and at least to this many bytes, at full speed.
@@ -125,6 +156,7 @@ public final class CowDisk: Sendable {
   /// Bytes that the overlay takes on its file system, reservations included.
   public func usedSpace() throws(Errno) -> UInt64 { try store.usedSpace() }
 
-  /// Bytes that the overlay's file system still has for an ordinary user.
-  public func availableSpace() throws(Errno) -> UInt64 { try store.availableSpace() }
+  /// Bytes that can still be written to blocks that the overlay does not hold: what the limit and the overlay's file
+  /// system leave, whichever is less.
+  public func availableSpace() throws(Errno) -> UInt64 { min(limit.left, try store.availableSpace()) }
 }

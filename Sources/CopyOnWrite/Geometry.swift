@@ -16,6 +16,11 @@ public struct Geometry: Equatable, Sendable {
     blockShift = UInt64(blockSize.trailingZeroBitCount)
   }
 
+  /// Any power of two: with blocks of a few bytes, tests can try everything.
+  init(blockShift: UInt64) {
+    self.blockShift = blockShift
+  }
+
   /// Bytes a block.
   public var blockSize: UInt64 { 1 << blockShift }
 

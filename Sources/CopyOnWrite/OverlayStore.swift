@@ -10,6 +10,17 @@
 internal import DiskIO
 internal import SystemPackage
 
+/// What an overlay store may use of its file system. Less than everything is for file systems that have less, and for tests
+/// of the ways round it.
+enum StoreAccess: CaseIterable, Sendable {
+  /// Reservations, holes and the mapping, as far as they are there.
+  case mapped
+  /// Reservations and holes, but pread and pwrite.
+  case unmapped
+  /// pread and pwrite alone.
+  case plain
+}
+
 struct OverlayStore: ~Copyable, Sendable {
   private let file: File
   private let mapping: MappedFile?
@@ -26,11 +37,13 @@ struct OverlayStore: ~Copyable, Sendable {
   ///
   /// - Throws: what the file system says to a first block (`.noSpace`, `.readOnlyFileSystem` …), so that an unusable
   ///   overlay directory shows when mounting and not at the first write.
-  init(_ file: consuming File, blockSize: UInt64, needed: UInt64, wanted: UInt64) throws(Errno) {
-    let canReserve = try Self.probe(file, 0..<blockSize)
+  init(
+    _ file: consuming File, blockSize: UInt64, needed: UInt64, wanted: UInt64, access: StoreAccess = .mapped
+  ) throws(Errno) {
+    let canReserve = access == .plain ? false : try Self.probe(file, 0..<blockSize)
     let zeros = try LazyMemory(capacity: Self.zeroCount)
     try zeros.makeAccessible(Self.zeroCount)
-    let mapping = canReserve ? Self.map(file, needed: needed, wanted: wanted) : nil
+    let mapping = canReserve && access == .mapped ? Self.map(file, needed: needed, wanted: wanted) : nil
     mappedLength =
       switch mapping {
       case .some(let mapping): mapping.length
@@ -58,9 +71,10 @@ struct OverlayStore: ~Copyable, Sendable {
     return MappedFile(file, length: needed)
   }
 
-  /// Makes room for bytes up to `length`. Never shrinks: a page that a reader may touch must not fall off the file.
-  func setLength(_ length: UInt64) throws(Errno) {
-    try file.setLength(length)
+  /// Makes room for bytes up to `length`. Never shrinks, not even when a disk that was cut off grows a little: a page that
+  /// a reader may touch must not fall off the file. Not to be called twice at once.
+  func extend(to length: UInt64) throws(Errno) {
+    if try file.status().size < length { try file.setLength(length) }
   }
 
   /// Sets space for these bytes aside; storing to them cannot fail for want of it.
@@ -70,11 +84,8 @@ struct OverlayStore: ~Copyable, Sendable {
 
   /// Gives the space of these bytes back where the file system can; they read as zeros from now on if it does.
   func punch(_ range: Range<UInt64>) throws(Errno) {
-    do {
-      try file.punchHole(range)
-    } catch .notSupportedOnSocket {
-      // The space stays taken. The block map, not the file, says that the bytes are zeros.
-    }
+    // Where it cannot, the space stays taken. The block map, not the file, says that the bytes are zeros.
+    if canReserve { try file.punchHole(range) }
   }
 
   /// Writes into blocks that have their space.

@@ -48,4 +48,11 @@ extension File {
       text.append(contentsOf: buffer[..<count])
     }
   }
+
+  /// Writes a short text to an existing file, such as those of /sys.
+  public static func write(_ text: String, to path: FilePath) throws(Errno) {
+    let file = try open(path, O_WRONLY | O_CLOEXEC)
+    let bytes = Array(text.utf8)
+    _ = try retryingInterrupts { Glibc.write(file.descriptor, bytes, bytes.count) }
+  }
 }

@@ -46,10 +46,11 @@ extension File {
     _ = try retryingInterrupts { clinux_fallocate(descriptor, mode, Int64(start), Int64(count)) }
   }
 
-  /// Bytes that an ordinary user may still allocate on the file system of this file.
+  /// Bytes that an ordinary user may still allocate on the file system of this file; endless for a file in memory, whose
+  /// file system has no size.
   public func availableSpace() throws(Errno) -> UInt64 {
     var raw = statvfs()
     _ = try retryingInterrupts { fstatvfs(descriptor, &raw) }
-    return UInt64(raw.f_bavail) * UInt64(raw.f_frsize)
+    return raw.f_blocks == 0 ? .max : UInt64(raw.f_bavail) * UInt64(raw.f_frsize)
   }
 }

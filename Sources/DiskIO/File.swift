@@ -21,12 +21,12 @@ public struct File: ~Copyable, Sendable {
   }
 
   /// Opens `path` for reading, close-on-exec, and where the caller may (owner of the file, or privileged) without
-  /// moving its access time: looking at evidence must not change it.
+  /// moving its access time: looking at evidence must not change it. A pipe is opened without waiting for its other end.
   public static func openReadOnly(_ path: FilePath) throws(Errno) -> File {
     do {
-      return try open(path, O_RDONLY | O_CLOEXEC | clinux_o_noatime)
+      return try open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | clinux_o_noatime)
     } catch .notPermitted {
-      return try open(path, O_RDONLY | O_CLOEXEC)
+      return try open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     }
   }
 
@@ -34,6 +34,30 @@ public struct File: ~Copyable, Sendable {
     let descriptor = try retryingInterrupts { path.withPlatformString { Glibc.open($0, flags, mode) } }
     return File(adopting: descriptor)
   }
+}
+
+/// A point in time, since 1970.
+public struct Timestamp: Equatable, Sendable {
+  /// Whole seconds.
+  public let seconds: Int
+  /// Nanoseconds, 0 to 999,999,999.
+  public let nanoseconds: Int
+
+  /// Takes over what a system call told.
+  public init(_ raw: timespec) {
+    seconds = raw.tv_sec
+    nanoseconds = raw.tv_nsec
+  }
+
+  /// The present, by the wall clock.
+  public static var now: Timestamp {
+    var now = Glibc.timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Timestamp(now)
+  }
+
+  /// As system calls want it.
+  public var timespec: Glibc.timespec { Glibc.timespec(tv_sec: seconds, tv_nsec: nanoseconds) }
 }
 
 /// What `stat(2)` tells of an open file, as far as cowmount asks.
@@ -56,11 +80,9 @@ public struct FileStatus: Sendable {
   /// Group.
   public let group: gid_t
   /// Last change of the content.
-  public let modified: timespec
-  /// Last access.
-  public let accessed: timespec
+  public let modified: Timestamp
   /// Last change of the inode.
-  public let changed: timespec
+  public let changed: Timestamp
 
   init(_ raw: stat) {
     kind =
@@ -75,9 +97,8 @@ public struct FileStatus: Sendable {
     permissions = raw.st_mode & 0o7777
     user = raw.st_uid
     group = raw.st_gid
-    modified = raw.st_mtim
-    accessed = raw.st_atim
-    changed = raw.st_ctim
+    modified = Timestamp(raw.st_mtim)
+    changed = Timestamp(raw.st_ctim)
   }
 
   /// The status of what `path` leads to, symbolic links followed.
@@ -104,13 +125,17 @@ extension File {
   }
 }
 
+extension Errno {
+  /// What the last failed call of this thread left.
+  public static var current: Errno { Errno(rawValue: errno) }
+}
+
 /// Makes a system call until it is not interrupted by a signal, and turns -1 into the errno it left.
 @inline(__always)
 func retryingInterrupts<Result: BinaryInteger>(_ call: () -> Result) throws(Errno) -> Result {
   while true {
     let result = call()
     if result != -1 { return result }
-    let error = Errno(rawValue: errno)
-    if error != .interrupted { throw error }
+    if errno != EINTR { throw .current }
   }
 }

@@ -7,7 +7,7 @@ extension FilePath {
   /// The absolute path without symbolic links, `.` and `..` (realpath(3)).
   public func resolved() throws(Errno) -> FilePath {
     let resolved = withPlatformString { realpath($0, nil) }
-    guard let resolved else { throw Errno(rawValue: errno) }
+    guard let resolved else { throw Errno.current }
     defer { free(resolved) }
     return FilePath(platformString: resolved)
   }

@@ -19,7 +19,7 @@ public struct LazyMemory: ~Copyable, @unchecked Sendable {
   public init(capacity: Int) throws(Errno) {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
     let address = mmap(nil, capacity, PROT_NONE, flags, -1, 0)
-    guard let address, address != MAP_FAILED else { throw Errno(rawValue: errno) }
+    guard let address, address != MAP_FAILED else { throw Errno.current }
     self.address = address
     self.capacity = capacity
   }
@@ -32,7 +32,7 @@ public struct LazyMemory: ~Copyable, @unchecked Sendable {
   public func makeAccessible(_ count: Int) throws(Errno) {
     precondition(count <= capacity)
     guard count > 0 else { return }
-    if mprotect(address, count, PROT_READ | PROT_WRITE) == -1 { throw Errno(rawValue: errno) }
+    if mprotect(address, count, PROT_READ | PROT_WRITE) == -1 { throw Errno.current }
   }
 
   /// Turns these bytes, whole pages of the accessible part, back into untouched zeros.

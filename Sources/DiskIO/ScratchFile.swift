@@ -22,6 +22,11 @@ extension File {
     return file
   }
 
+  /// Creates an empty unnamed file in memory (memfd_create(2)). It counts as this process's memory and can be swapped.
+  public static func scratchInMemory() throws(Errno) -> File {
+    File(adopting: try retryingInterrupts { clinux_memory_file("cowmount-overlay") })
+  }
+
   private static func unlinkedTemporary(in directory: FilePath) throws(Errno) -> File {
     let template = directory.appending("cowmount.XXXXXX")
     let descriptor = try retryingInterrupts { template.withPlatformString { clinux_unlinked_temporary($0) } }

@@ -1,9 +1,9 @@
 // What a file system answers. Each method's comment is its specification: what the kernel has checked before, what it does
 // on its own, and what the answer must be.
 
-public import CFuse
-internal import Glibc
-internal import SystemPackage
+import CFuse
+import Glibc
+import SystemPackage
 
 /// The inode number of the mount's root.
 public let rootInode: UInt64 = UInt64(FUSE_ROOT_ID)
@@ -94,7 +94,9 @@ open class FileSystem: @unchecked Sendable {
 
   /// Changes attributes and answers all of them as they are then. With default_permissions the kernel has checked that
   /// the caller may. A change of size arrives when no write is under way, and the kernel drops its pages beyond.
-  open func setAttributes(_ request: consuming Request, inode: UInt64, to new: stat, changes: AttributeChanges) {
+  open func setAttributes(
+    _ request: consuming Request, inode: UInt64, to new: InodeAttributes, changes: AttributeChanges
+  ) {
     request.fail(.noFunction)
   }
 

@@ -1,6 +1,6 @@
 // Why a mount cannot be made, in the words that the user reads.
 
-public import SystemPackage
+import SystemPackage
 
 /// A mount that could not be made.
 public enum FuseError: Error, Equatable, CustomStringConvertible {

@@ -1,9 +1,9 @@
 // libfuse's messages. While a mount is being made they become part of our one error line; later they go to the log.
 
-internal import CFuse
-internal import Glibc
-internal import Logging
-internal import Synchronization
+import CFuse
+import Glibc
+import Logging
+import Synchronization
 
 enum FuseLog {
   private static let said = Mutex("")

@@ -6,10 +6,11 @@
 // what it has cached, and only then are the workers told to leave. Closing the device ends what is still open with
 // ENOTCONN. libfuse's own unmount closes the device first and unmounts by path whatever is there; it is not used.
 
-internal import CFuse
-internal import Glibc
-internal import Synchronization
-internal import SystemPackage
+import CFuse
+import DiskIO
+import Glibc
+import Synchronization
+import SystemPackage
 
 /// One mount of one file system. Used by the thread that created it.
 public final class FuseSession {
@@ -56,15 +57,14 @@ public final class FuseSession {
   }
 
   deinit {
-    detach()
-    stopWorkers()
-    fuse_session_destroy(session)
+    // Workers that would not leave still use libfuse's session; the process is about to end.
+    if stop() { fuse_session_destroy(session) }
   }
 
   private static func checkDevice() throws(FuseError) {
     let descriptor = open("/dev/fuse", O_RDWR | O_CLOEXEC)
     // fusermount3 opens the device with its own rights.
-    if descriptor == -1, geteuid() == 0 || errno == ENOENT { throw .noDevice(Errno(rawValue: errno)) }
+    if descriptor == -1, geteuid() == 0 || errno == ENOENT { throw .noDevice(.current) }
     if descriptor != -1 { close(descriptor) }
     guard geteuid() != 0 else { return }
     let found = Self.searchPath.contains { access($0 + "/fusermount3", X_OK) == 0 }
@@ -91,6 +91,7 @@ public final class FuseSession {
       throw .refused(mountpoint.path, FuseLog.take(or: "the kernel refused"))
     }
     device = mountpoint.device()
+    if let device { BackingDevice(device: device).raiseLimits() }
     for _ in 0..<threads {
       do {
         workers.append(try Worker(serving: session, state: state))
@@ -119,10 +120,15 @@ public final class FuseSession {
   }
 
   /// Waits until the mount is gone or a signal asks for its end.
-  public func waitForEnd() -> End {
+  ///
+  /// - Parameter everyFewSeconds: called now and then meanwhile.
+  public func waitForEnd(_ everyFewSeconds: () -> Void = {}) -> End {
     while state.workerCount.load(ordering: .acquiring) > 0 {
-      let signal = waitForSignal()
-      if signal != SessionState.wakeUp { return .signal(signal) }
+      switch waitForSignal(milliseconds: 5000) {
+      case .none: everyFewSeconds()
+      case .some(SessionState.wakeUp): continue
+      case .some(let signal): return .signal(signal)
+      }
     }
     device = nil
     return .unmounted
@@ -131,25 +137,25 @@ public final class FuseSession {
   /// Takes the mount down. Programs that have its file open get errors from then on.
   ///
   /// What is being served is finished first. A further SIGINT, SIGTERM or SIGHUP stops waiting for that.
-  public func stop() {
-    detach()
-    stopWorkers()
-  }
-
-  private func detach() {
+  ///
+  /// - Returns: false where a request was still being served; the process should end at once then.
+  @discardableResult
+  public func stop() -> Bool {
     if let device { mountpoint.detach(device: device) }
     device = nil
+    return stopWorkers()
   }
 
-  private func stopWorkers() {
+  private func stopWorkers() -> Bool {
     state.isStopping.store(true, ordering: .releasing)
     while state.workerCount.load(ordering: .acquiring) > 0 {
       // Again and again: an interrupt that comes just before a worker waits is lost.
       for worker in workers { pthread_kill(worker.thread, Worker.interrupt) }
-      if Self.endings.contains(waitForSignal(milliseconds: 20) ?? 0) { return }
+      if Self.endings.contains(waitForSignal(milliseconds: 20) ?? 0) { return false }
     }
     for worker in workers { pthread_join(worker.thread, nil) }
     workers = []
+    return true
   }
 
   private func waitForSignal() -> CInt {

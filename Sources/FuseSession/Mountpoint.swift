@@ -1,10 +1,10 @@
 // The place where a mount appears: what is there before, how a dead mount is cleared away, and how a live one is taken
 // down without ever touching another mount that came to stand at the same path.
 
-internal import CLinux
-internal import DiskIO
-public import Glibc
-public import SystemPackage
+import CLinux
+import DiskIO
+import Glibc
+import SystemPackage
 
 /// A checked place for a mount.
 public struct Mountpoint: Sendable {
@@ -73,7 +73,7 @@ public struct Mountpoint: Sendable {
 
   private static func hasEntries(_ path: FilePath) throws(FuseError) -> Bool {
     guard let directory = path.withPlatformString({ opendir($0) }) else {
-      throw .mountpoint(path, Errno(rawValue: errno))
+      throw .mountpoint(path, .current)
     }
     defer { closedir(directory) }
     while let entry = readdir(directory) {

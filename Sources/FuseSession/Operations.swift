@@ -1,9 +1,9 @@
 // libfuse's table of callbacks: takes each request from C, finds the file system, and calls it.
 
-internal import CFuse
-internal import CLinux
-internal import Glibc
-internal import SystemPackage
+import CFuse
+import CLinux
+import Glibc
+import SystemPackage
 
 /// The callbacks that every session uses.
 func makeOperations() -> fuse_lowlevel_ops {
@@ -22,7 +22,8 @@ func makeOperations() -> fuse_lowlevel_ops {
   operations.setattr = { request, inode, new, changes, _ in
     guard let new else { return }
     withFileSystem(request) {
-      $0.setAttributes($1, inode: inode, to: new.pointee, changes: AttributeChanges(rawValue: changes))
+      $0.setAttributes(
+        $1, inode: inode, to: InodeAttributes(new.pointee, inode: inode), changes: AttributeChanges(rawValue: changes))
     }
   }
   operations.open = { request, _, info in

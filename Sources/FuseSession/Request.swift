@@ -1,9 +1,9 @@
 // One request of the kernel, answered exactly once: the value cannot be copied, every answer consumes it, and one that is
 // dropped answers EIO instead of leaving a process hanging.
 
-public import CFuse
-internal import Glibc
-public import SystemPackage
+import CFuse
+import Glibc
+import SystemPackage
 
 /// A request that waits for its answer.
 public struct Request: ~Copyable {
@@ -34,10 +34,10 @@ public struct Request: ~Copyable {
   }
 
   /// Answers a look-up.
-  public consuming func reply(entry attributes: stat) {
+  public consuming func reply(entry attributes: InodeAttributes) {
     var entry = fuse_entry_param()
-    entry.ino = UInt64(attributes.st_ino)
-    entry.attr = attributes
+    entry.ino = attributes.inode
+    entry.attr = attributes.raw
     entry.attr_timeout = Self.lifetime
     entry.entry_timeout = Self.lifetime
     fuse_reply_entry(raw, &entry)
@@ -52,10 +52,10 @@ public struct Request: ~Copyable {
     discard self
   }
 
-  /// Answers with attributes, which the kernel keeps unless `cached` is false.
-  public consuming func reply(attributes: stat, cached: Bool = true) {
-    var attributes = attributes
-    fuse_reply_attr(raw, &attributes, cached ? Self.lifetime : 0)
+  /// Answers with attributes, which the kernel keeps.
+  public consuming func reply(attributes: InodeAttributes) {
+    var attributes = attributes.raw
+    fuse_reply_attr(raw, &attributes, Self.lifetime)
     discard self
   }
 
@@ -114,9 +114,9 @@ public struct Request: ~Copyable {
   ///
   /// - Returns: the bytes that the entry takes, which is more than `buffer` has where it did not fit.
   public borrowing func addDirectoryEntry(
-    _ name: String, attributes: stat, next: Int, to buffer: UnsafeMutableRawBufferPointer
+    _ name: String, attributes: InodeAttributes, next: Int, to buffer: UnsafeMutableRawBufferPointer
   ) -> Int {
-    var attributes = attributes
+    var attributes = attributes.raw
     let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
     return fuse_add_direntry(raw, start, buffer.count, name, &attributes, off_t(next))
   }

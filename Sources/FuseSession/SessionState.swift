@@ -1,8 +1,8 @@
 // What libfuse's callbacks reach through their one pointer, and what is agreed with the kernel when a mount begins.
 
-internal import CFuse
-internal import Glibc
-internal import Synchronization
+import CFuse
+import Glibc
+import Synchronization
 
 /// Shared by a session, its workers and the callbacks.
 final class SessionState: Sendable {

@@ -1,12 +1,12 @@
 // The threads that serve a session: each takes a request, answers it, and takes the next. Each has its own memory for
 // answers, so that serving allocates nothing and shares nothing.
 
-internal import CFuse
-internal import CLinux
-internal import DiskIO
-internal import Glibc
-internal import Synchronization
-internal import SystemPackage
+import CFuse
+import CLinux
+import DiskIO
+import Glibc
+import Synchronization
+import SystemPackage
 
 /// One serving thread.
 struct Worker {

@@ -1,10 +1,10 @@
 // Holes and space: fallocate, seek, statfs.
 
-internal import CLinux
-internal import CopyOnWrite
-internal import DiskIO
-internal import FuseSession
-internal import SystemPackage
+import CLinux
+import CopyOnWrite
+import DiskIO
+import FuseSession
+import SystemPackage
 
 extension ImageFileSystem {
   // MARK: fallocate

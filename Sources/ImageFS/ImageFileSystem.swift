@@ -7,12 +7,12 @@
 // our end that the kernel knows to be a hole before data it still holds: a short answer is right, it fills in zeros. And
 // a seek must not call a hole what the kernel holds data for: see ImageFileSystem+Space.swift.
 
-public import CopyOnWrite
-internal import DiskIO
-public import FuseSession
-public import Glibc
-internal import Synchronization
-internal import SystemPackage
+import CopyOnWrite
+import DiskIO
+import FuseSession
+import Glibc
+import Synchronization
+import SystemPackage
 
 /// Shows a ``CowDisk`` as a file.
 public final class ImageFileSystem: FileSystem, @unchecked Sendable {
@@ -21,8 +21,8 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   private let name: String
   private let baseSectors: UInt64
   private let isReadOnly: Bool
-  private let fileAttributes: Mutex<FileAttributes>
-  private let directoryAttributes: Mutex<FileAttributes>?
+  private let fileAttributes: Mutex<InodeAttributes>
+  private let directoryAttributes: Mutex<InodeAttributes>?
   let problems = ProblemLog()
   private let cache = Mutex<KernelCache?>(nil)
 
@@ -31,25 +31,25 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   /// - Parameters:
   ///   - disk: what the file contains.
   ///   - name: the file's name in the directory.
-  ///   - file: the file's first attributes.
+  ///   - file: the file's first attributes; its inode is the root where there is no directory.
   ///   - directory: those of the directory, or nil where the file itself is the root.
   ///   - baseSectors: units of 512 bytes that are data in the base.
   ///   - isReadOnly: whether the kernel refuses writes, and so never holds any back.
   public init(
-    _ disk: CowDisk, name: String, file: FileAttributes, directory: FileAttributes?, baseSectors: UInt64,
+    _ disk: CowDisk, name: String, file: InodeAttributes, directory: InodeAttributes?, baseSectors: UInt64,
     isReadOnly: Bool
   ) {
     self.disk = disk
     self.name = name
     self.baseSectors = baseSectors
     self.isReadOnly = isReadOnly
+    fileInode = file.inode
     fileAttributes = Mutex(file)
     directoryAttributes =
       switch directory {
       case .some(let directory): Mutex(directory)
       case .none: nil
       }
-    fileInode = directory == nil ? rootInode : rootInode + 1
   }
 
   /// Inode number of the file.
@@ -65,16 +65,15 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
 
   // MARK: Names and attributes
 
-  private func status(of inode: UInt64) -> stat? {
+  private func attributes(of inode: UInt64) -> InodeAttributes? {
     if inode == fileInode {
-      var status = fileAttributes.withLock { $0.status(inode: inode) }
-      let size = disk.size
-      status.st_size = off_t(size)
-      status.st_blocks = blkcnt_t(sectors(size: size))
-      return status
+      var attributes = fileAttributes.withLock { $0 }
+      attributes.size = disk.size
+      attributes.sectors = sectors(size: attributes.size)
+      return attributes
     }
     switch directoryAttributes {
-    case .some(let attributes) where inode == rootInode: return attributes.withLock { $0.status(inode: inode) }
+    case .some(let attributes) where inode == rootInode: return attributes.withLock { $0 }
     default: return nil
     }
   }
@@ -87,26 +86,26 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
 
   public override func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
     guard directoryAttributes != nil, parent == rootInode else { return request.fail(.notDirectory) }
-    guard self.name.withCString({ strcmp($0, name) }) == 0, let status = status(of: fileInode) else {
+    guard self.name.withCString({ strcmp($0, name) }) == 0, let attributes = attributes(of: fileInode) else {
       return request.replyNoEntry()
     }
-    request.reply(entry: status)
+    request.reply(entry: attributes)
   }
 
   public override func getAttributes(_ request: consuming Request, inode: UInt64) {
-    guard let status = status(of: inode) else { return request.fail(.noSuchFileOrDirectory) }
-    request.reply(attributes: status)
+    guard let attributes = attributes(of: inode) else { return request.fail(.noSuchFileOrDirectory) }
+    request.reply(attributes: attributes)
   }
 
   public override func setAttributes(
-    _ request: consuming Request, inode: UInt64, to new: stat, changes: AttributeChanges
+    _ request: consuming Request, inode: UInt64, to new: InodeAttributes, changes: AttributeChanges
   ) {
     if changes.contains(.size) {
       guard inode == fileInode else { return request.fail(.isDirectory) }
       do {
-        try disk.resize(to: UInt64(new.st_size))
+        try disk.resize(to: new.size)
       } catch {
-        problems.report("resize to \(new.st_size) bytes", error)
+        problems.report("resize to \(new.size) bytes", error)
         return request.fail(error)
       }
     }
@@ -129,9 +128,9 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
     let room = UnsafeMutableRawBufferPointer(rebasing: answer.bytes[..<min(size, answer.bytes.count)])
     var used = 0
     for (index, entry) in entries.enumerated().dropFirst(position) {
-      guard let status = status(of: entry.1) else { continue }
+      guard let attributes = attributes(of: entry.1) else { continue }
       let rest = UnsafeMutableRawBufferPointer(rebasing: room[used...])
-      let length = request.addDirectoryEntry(entry.0, attributes: status, next: index + 1, to: rest)
+      let length = request.addDirectoryEntry(entry.0, attributes: attributes, next: index + 1, to: rest)
       if length > rest.count { break }
       used += length
     }

@@ -1,9 +1,9 @@
 // Problems while serving, for the log: at most one line a second, however many requests fail.
 
-internal import Glibc
-internal import Logging
-internal import Synchronization
-internal import SystemPackage
+import Glibc
+import Logging
+import Synchronization
+import SystemPackage
 
 /// A log of failed requests that cannot flood.
 final class ProblemLog: Sendable {

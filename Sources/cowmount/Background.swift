@@ -2,6 +2,7 @@
 // the parent waits until the child says that the mount can be used, or ends with the child's status. So a failure is
 // told on the user's terminal and in the exit status, and success means ready.
 
+internal import DiskIO
 internal import Glibc
 internal import SystemPackage
 
@@ -12,10 +13,10 @@ struct Background: ~Copyable {
   /// Forks. Returns in the child only; the parent exits here.
   static func enter() throws -> Background {
     var pipeEnds: [CInt] = [0, 0]
-    guard pipe(&pipeEnds) == 0 else { throw Errno(rawValue: errno) }
+    guard pipe(&pipeEnds) == 0 else { throw Errno.current }
     for end in pipeEnds { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     let child = fork()
-    guard child >= 0 else { throw Errno(rawValue: errno) }
+    guard child >= 0 else { throw Errno.current }
     if child > 0 {
       close(pipeEnds[1])
       waitInParent(for: child, on: pipeEnds[0])

@@ -55,6 +55,25 @@ struct Mount: ParsableCommand {
       "Directory whose file system holds what is written. (default: $TMPDIR, else /var/tmp)", valueName: "dir"))
   var overlayDir: String?
 
+  @Flag(
+    name: .long, help: "Keep what is written in memory. Without --max-overlay at most half of the machine's memory.")
+  var memory = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Most bytes that written blocks may take; beyond, writers get ENOSPC. (default: what the file system has)",
+      valueName: "size"))
+  var maxOverlay: ByteSize?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("on: blocks that are written full of zeros take no space.", valueName: "on|off"))
+  var detectZeroes = Switch.off
+
+  @Flag(name: .long, help: "Use an image that another program has open for writing. What is read may be inconsistent.")
+  var forceShare = false
+
   @Option(
     name: .long,
     help: ArgumentHelp("Threads that serve the mount, 2 to 256. (default: twice the processors)", valueName: "n"))
@@ -75,6 +94,9 @@ struct Mount: ParsableCommand {
     guard Geometry(blockSize: Int(blockSize.bytes)) != nil else {
       throw ValidationError("--block-size \(blockSize) must be a power of two from 4k to 2M")
     }
+    if memory, overlayDir != nil {
+      throw ValidationError("--memory and --overlay-dir exclude each other: what is written goes to one place")
+    }
     if let threads, !(2...256).contains(threads) {
       throw ValidationError("--threads \(threads) must be from 2 to 256")
     }
@@ -88,6 +110,7 @@ struct Mount: ParsableCommand {
   }
 
   mutating func run() throws {
+    Privileges.closeInherited()
     let starter = try foreground ? nil : Background.enter()
     Log.start(toSystem: !foreground, verbose: verbose)
     try serve { starter?.ready() }
@@ -95,28 +118,43 @@ struct Mount: ParsableCommand {
 
   /// Everything from looking at the image to the end of the mount. `ready` is called when the mount can be used.
   private func serve(ready: () -> Void) throws {
-    let image = try RawImage(path: FilePath(self.image))
+    let image = try RawImage(path: FilePath(self.image), sharesWithWriters: forceShare)
     let mountpoint = try Mountpoint(FilePath(self.mountpoint), allowNonEmpty: nonempty, deadType: "fuse.cowmount")
     if mountpoint.clearedDeadMount {
       Cowmount.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
     }
-    let disk = try Overlay(directory: overlayDir, avoiding: mountpoint).disk(
-      over: image, blockSize: Int(blockSize.bytes))
+    let disk = try makeDisk(over: image, mountpoint: mountpoint)
     let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
     let session = try FuseSession(
       fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.path, readOnly: readOnly))
-    try session.start(threads: threads ?? min(16, max(4, 2 * Int(sysconf(CInt(_SC_NPROCESSORS_ONLN))))))
+    Privileges.drop()
+    try session.start(threads: threads ?? Self.defaultThreads)
     fileSystem.attach(session.kernelCache)
     let logger = Logger(label: "cowmount")
     logger.info("\(image.path) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
-    switch session.waitForEnd() {
+    var watch = Watch(image: image, disk: disk)
+    switch session.waitForEnd({ watch.look() }) {
     case .unmounted:
       logger.info("unmounted")
     case .signal(let signal):
       logger.info("ending on signal \(signal)")
-      session.stop()
+      if !session.stop() { _exit(0) }
     }
+  }
+
+  private static var defaultThreads: Int { min(16, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN)))) }
+
+  private func makeDisk(over image: RawImage, mountpoint: Mountpoint) throws -> CowDisk {
+    var options = CowDisk.Options(maxOverlay: maxOverlay?.bytes, detectZeroes: detectZeroes == .on)
+    let overlay: Overlay
+    if memory {
+      overlay = .memory
+      options.maxOverlay = options.maxOverlay ?? Overlay.defaultMemory
+    } else {
+      overlay = try Overlay(directory: overlayDir, avoiding: mountpoint)
+    }
+    return try overlay.disk(over: image, blockSize: Int(blockSize.bytes), options: options)
   }
 
   private func makeFileSystem(
@@ -129,16 +167,22 @@ struct Mount: ParsableCommand {
       throw ValidationError("\(self.image) has no name; give one with --name")
     }
     let owner = Owner(of: image.status, readOnly: readOnly)
-    let file = FileAttributes(
-      mode: S_IFREG | owner.permissions, user: owner.user, group: owner.group, time: image.status.modified)
+    let time = image.status.modified
     // Who may go through the mountpoint may go through the mount.
-    let directory = FileAttributes(
-      mode: S_IFDIR | mountpoint.permissions, user: mountpoint.user, group: mountpoint.group,
-      time: image.status.modified)
+    let directory = InodeAttributes.directory(
+      inode: rootInode, permissions: mountpoint.permissions, user: mountpoint.user, group: mountpoint.group, time: time)
+    let file = InodeAttributes.file(
+      inode: mountpoint.isDirectory ? rootInode + 1 : rootInode, permissions: owner.permissions, user: owner.user,
+      group: owner.group, time: time)
     return ImageFileSystem(
       disk, name: fileName, file: file, directory: mountpoint.isDirectory ? directory : nil,
       baseSectors: image.dataSectors, isReadOnly: readOnly)
   }
+}
+
+/// The value of an option that is on or off.
+enum Switch: String, ExpressibleByArgument {
+  case on, off
 }
 
 /// Whom the exposed file belongs to, and what they may do.

@@ -8,9 +8,15 @@ internal import FuseSession
 internal import Glibc
 internal import SystemPackage
 
-/// The directory for an overlay, checked.
-struct Overlay {
-  private let directory: FilePath
+/// The place for an overlay, checked.
+enum Overlay {
+  /// An unnamed file in this directory.
+  case directory(FilePath)
+  /// An unnamed file in memory.
+  case memory
+
+  /// Most bytes of an overlay in memory that the user set no limit to: half of the machine's.
+  static var defaultMemory: UInt64 { UInt64(sysconf(CInt(_SC_PHYS_PAGES)) * sysconf(CInt(_SC_PAGESIZE)) / 2) }
 
   /// Finds the directory.
   ///
@@ -20,32 +26,48 @@ struct Overlay {
   init(directory: String?, avoiding mountpoint: Mountpoint) throws(OverlayError) {
     let temporary = getenv("TMPDIR").map { String(cString: $0) } ?? ""
     let chosen = FilePath(directory ?? (temporary.isEmpty ? "/var/tmp" : temporary))
-    do {
-      self.directory = try chosen.resolved()
-      guard try FileStatus(of: self.directory).kind == .directory else {
-        throw OverlayError.unusable(chosen, .notDirectory)
-      }
-    } catch let error as OverlayError {
-      throw error
-    } catch let error as Errno {
-      throw .unusable(chosen, error)
-    } catch {
-      preconditionFailure("nothing else is thrown: \(error)")
-    }
-    if mountpoint.isDirectory, self.directory.starts(with: mountpoint.path) {
+    let resolved = try Self.check(chosen)
+    if mountpoint.isDirectory, resolved.starts(with: mountpoint.path) {
       throw .insideMountpoint(chosen, mountpoint.path)
+    }
+    self = .directory(resolved)
+  }
+
+  private static func check(_ directory: FilePath) throws(OverlayError) -> FilePath {
+    do {
+      let resolved = try directory.resolved()
+      guard try FileStatus(of: resolved).kind == .directory else { throw Errno.notDirectory }
+      return resolved
+    } catch {
+      throw .unusable(directory, error as? Errno ?? .ioError)
     }
   }
 
   /// Puts an empty overlay over `image`.
-  func disk(over image: any BaseReader, blockSize: Int) throws(OverlayError) -> CowDisk {
+  func disk(
+    over image: any BaseReader, blockSize: Int, options: CowDisk.Options
+  ) throws(OverlayError) -> CowDisk {
     guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure("validate() checks it") }
     do {
-      return try CowDisk(base: image, geometry: geometry, scratch: try File.scratch(in: directory))
+      return try CowDisk(base: image, geometry: geometry, scratch: try scratch(), options: options)
     } catch .fileTooLarge {
-      throw .tooLarge(directory, image.size)
+      throw .tooLarge(path, image.size)
     } catch {
-      throw .unusable(directory, error)
+      throw .unusable(path, error)
+    }
+  }
+
+  private var path: FilePath {
+    switch self {
+    case .directory(let path): path
+    case .memory: "in memory"
+    }
+  }
+
+  private func scratch() throws(Errno) -> File {
+    switch self {
+    case .directory(let path): try File.scratch(in: path)
+    case .memory: try File.scratchInMemory()
     }
   }
 }

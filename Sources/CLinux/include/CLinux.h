@@ -32,6 +32,26 @@ int clinux_block_device_size(int fd, uint64_t *bytes);
 // Asks for no copy-on-write and no checksums on an empty file (btrfs). 0, or -1 with errno where not supported.
 int clinux_set_nocow(int fd);
 
+// Open file description locks on one byte. clinux_ofd_is_locked: 1 where another opening's lock is in the way of an
+// exclusive one, else 0. Both: -1 with errno.
+int clinux_ofd_lock_shared(int fd, int64_t byte);
+int clinux_ofd_is_locked(int fd, int64_t byte);
+
+// Closes every descriptor from `first` on.
+void clinux_close_from(int first);
+
+// Gives up, for this thread and those it starts, every capability but those in `kept` (bits numbered by CAP_*), and the
+// way to gain any by exec. 0, or -1 with errno.
+int clinux_keep_capabilities(uint64_t kept);
+extern const int clinux_cap_sys_admin;
+extern const int clinux_cap_dac_read_search;
+
+// Tells the kernel that this process serves its memory reclaim (PR_SET_IO_FLUSHER). 0, or -1 with errno.
+int clinux_set_io_flusher(void);
+
+// An unnamed file in memory, close-on-exec. The descriptor, or -1 with errno.
+int clinux_memory_file(const char *name);
+
 // Guarded access to file mappings. clinux_install_fault_guard() must have been called once in the process.
 // Each returns 0, or -1 where the mapping faulted (SIGBUS: no space behind a hole, or an I/O error); what was
 // written before the fault stays.

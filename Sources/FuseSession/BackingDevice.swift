@@ -1,0 +1,25 @@
+// The kernel's limits on caching a FUSE mount, raised where this process may (root).
+//
+// The kernel takes a FUSE server for slow and unreliable: readahead of 128 KiB, and a hundredth of the dirty limit, held
+// to strictly, so that writers are throttled early. Here the server is as fast as the overlay's file system and its
+// dirty pages are written to local disk, so the mount gets what a disk gets.
+
+import DiskIO
+import SystemPackage
+
+/// The bdi of a mount in sysfs (Documentation/ABI/testing/sysfs-class-bdi).
+struct BackingDevice {
+  private let directory: FilePath
+
+  /// The bdi of the mount with this device number, `major:minor`.
+  init(device: String) {
+    directory = FilePath("/sys/class/bdi").appending(device)
+  }
+
+  /// Raises the limits. What cannot be raised stays: the mount is slower then, not wrong.
+  func raiseLimits() {
+    for (name, value) in [("read_ahead_kb", "4096"), ("strict_limit", "0"), ("max_ratio", "100")] {
+      try? File.write(value, to: directory.appending(name))
+    }
+  }
+}

@@ -1,0 +1,24 @@
+// What the process gives up before it serves anybody, and what it asks of the kernel.
+
+internal import CLinux
+internal import Glibc
+
+enum Privileges {
+  /// Lets go of descriptors that the caller left open, so that a mount never keeps another program's lock or pipe.
+  static func closeInherited() {
+    clinux_close_from(3)
+  }
+
+  /// Gives up what serving does not need. Called when everything is open and nothing is served yet.
+  ///
+  /// Root keeps two capabilities: to mount and unmount, and to reach a mountpoint below a directory that is closed to it.
+  /// An ordinary user has none to give up, and must be able to run fusermount3, which is set-uid, for unmounting.
+  static func drop() {
+    // With dirty pages of this mount in memory, reclaim waits for us; so we must not wait for reclaim. Needs
+    // CAP_SYS_RESOURCE; without it the kernel's other limits on FUSE still prevent the worst.
+    _ = clinux_set_io_flusher()
+    guard geteuid() == 0 else { return }
+    let kept = UInt64(1) << UInt64(clinux_cap_sys_admin) | UInt64(1) << UInt64(clinux_cap_dac_read_search)
+    _ = clinux_keep_capabilities(kept)
+  }
+}

@@ -1,0 +1,49 @@
+// What is looked at every few seconds while a mount serves: whether the image changed under it, and how full the overlay
+// is. Each thing is logged once when it comes and once when it goes.
+
+internal import BaseImage
+internal import CopyOnWrite
+internal import Logging
+
+struct Watch {
+  let image: RawImage
+  let disk: CowDisk
+  private let logger = Logger(label: "cowmount")
+  private var knownChange: String?
+  private var knownLevel = 0
+
+  init(image: RawImage, disk: CowDisk) {
+    self.image = image
+    self.disk = disk
+  }
+
+  /// Percentages of the space for the overlay that are worth a warning.
+  private static let levels = [80, 95]
+
+  mutating func look() {
+    lookAtImage()
+    lookAtSpace()
+  }
+
+  private mutating func lookAtImage() {
+    let change = image.change()
+    guard change != knownChange else { return }
+    knownChange = change
+    if let change {
+      logger.error("the image \(image.path) changed under the mount (\(change)): what is read from it may be wrong")
+    }
+  }
+
+  private mutating func lookAtSpace() {
+    let used = disk.allocatedBytes
+    guard let available = try? disk.availableSpace(), used > 0 else { return }
+    let percent = 100 * Double(used) / (Double(used) + Double(available))
+    let level = Self.levels.last { percent >= Double($0) } ?? 0
+    defer { knownLevel = level }
+    if level > knownLevel {
+      logger.warning("the overlay has used \(level) % of its space, \(available) bytes are left")
+    } else if level < knownLevel {
+      logger.notice("the overlay uses less than \(knownLevel) % of its space again")
+    }
+  }
+}
