@@ -5,7 +5,7 @@ public import DiskIO
 public import SystemPackage
 
 /// The bytes of a regular file or of a block device, opened read-only and once.
-public final class RawImage: BaseReader {
+public final class RawImage: Image {
   private let file: File
   /// Whether the file may have holes; where it has none, extents need no system call.
   private let mayHaveHoles: Bool
@@ -14,7 +14,10 @@ public final class RawImage: BaseReader {
   public let size: UInt64
 
   /// Absolute path of the image, symbolic links followed.
-  public let path: FilePath
+  public let source: String
+
+  /// The image's own name, as the user wrote it.
+  public let name: String?
 
   /// What the file system told of the image when it was opened.
   public let status: FileStatus
@@ -36,7 +39,8 @@ public final class RawImage: BaseReader {
       case .directory: throw ImageError.directory(path)
       case .other: throw ImageError.notAnImage(path)
       }
-      self.path = try path.resolved()
+      source = try path.resolved().string
+      name = path.lastComponent?.string
       self.status = status
       self.size = size
       mayHaveHoles = status.kind == .regular && size > 0 && ((try? file.nextHole(from: 0)) ?? size) < size

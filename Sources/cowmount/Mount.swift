@@ -118,7 +118,7 @@ struct Mount: ParsableCommand {
 
   /// Everything from looking at the image to the end of the mount. `ready` is called when the mount can be used.
   private func serve(ready: () -> Void) throws {
-    let image = try RawImage(path: FilePath(self.image), sharesWithWriters: forceShare)
+    let image = try openImage()
     let mountpoint = try Mountpoint(FilePath(self.mountpoint), allowNonEmpty: nonempty, deadType: "fuse.cowmount")
     if mountpoint.clearedDeadMount {
       Cowmount.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
@@ -126,12 +126,12 @@ struct Mount: ParsableCommand {
     let disk = try makeDisk(over: image, mountpoint: mountpoint)
     let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
     let session = try FuseSession(
-      fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.path, readOnly: readOnly))
+      fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.source, readOnly: readOnly))
     Privileges.drop()
     try session.start(threads: threads ?? Self.defaultThreads)
     fileSystem.attach(session.kernelCache)
     let logger = Logger(label: "cowmount")
-    logger.info("\(image.path) is writable at \(mountpoint.path), \(disk.size) bytes")
+    logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
     var watch = Watch(image: image, disk: disk)
     switch session.waitForEnd({ watch.look() }) {
@@ -143,9 +143,13 @@ struct Mount: ParsableCommand {
     }
   }
 
+  private func openImage() throws -> any Image {
+    try RawImage(path: FilePath(image), sharesWithWriters: forceShare)
+  }
+
   private static var defaultThreads: Int { min(16, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN)))) }
 
-  private func makeDisk(over image: RawImage, mountpoint: Mountpoint) throws -> CowDisk {
+  private func makeDisk(over image: any Image, mountpoint: Mountpoint) throws -> CowDisk {
     var options = CowDisk.Options(maxOverlay: maxOverlay?.bytes, detectZeroes: detectZeroes == .on)
     let overlay: Overlay
     if memory {
@@ -158,12 +162,12 @@ struct Mount: ParsableCommand {
   }
 
   private func makeFileSystem(
-    _ disk: CowDisk, image: RawImage, mountpoint: Mountpoint
+    _ disk: CowDisk, image: any Image, mountpoint: Mountpoint
   ) throws -> ImageFileSystem {
     if name != nil, !mountpoint.isDirectory {
       throw ValidationError("--name has no meaning where the mountpoint is a file: the file keeps its name")
     }
-    guard let fileName = name ?? FilePath(self.image).lastComponent?.string else {
+    guard let fileName = name ?? image.name else {
       throw ValidationError("\(self.image) has no name; give one with --name")
     }
     let owner = Owner(of: image.status, readOnly: readOnly)

@@ -58,10 +58,10 @@ struct MountOptions {
   }
 
   /// What libfuse gets, with what every mount of ours has.
-  func forFuse(image: FilePath, readOnly: Bool) -> [String] {
+  func forFuse(image: String, readOnly: Bool) -> [String] {
     var forFuse = options.filter { !Self.flags.contains($0) && !Self.valued.contains(Self.key($0)) }
     if !forFuse.contains(where: { Self.key($0) == "fsname" }) {
-      forFuse.append("fsname=" + Self.escape(image.string))
+      forFuse.append("fsname=" + Self.escape(image))
     }
     if !forFuse.contains(where: { Self.key($0) == "subtype" }) { forFuse.append("subtype=cowmount") }
     if readOnly { forFuse.append("ro") }

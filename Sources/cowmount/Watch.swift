@@ -6,13 +6,13 @@ internal import CopyOnWrite
 internal import Logging
 
 struct Watch {
-  let image: RawImage
+  let image: any Image
   let disk: CowDisk
   private let logger = Logger(label: "cowmount")
   private var knownChange: String?
   private var knownLevel = 0
 
-  init(image: RawImage, disk: CowDisk) {
+  init(image: any Image, disk: CowDisk) {
     self.image = image
     self.disk = disk
   }
@@ -30,7 +30,7 @@ struct Watch {
     guard change != knownChange else { return }
     knownChange = change
     if let change {
-      logger.error("the image \(image.path) changed under the mount (\(change)): what is read from it may be wrong")
+      logger.error("the image \(image.source) changed under the mount (\(change)): what is read from it may be wrong")
     }
   }
 

@@ -1,0 +1,29 @@
+// What a mount asks of an image beyond its bytes. Every kind of source is one file in this folder that conforms to it; what
+// uses images knows no kinds.
+
+public import CopyOnWrite
+public import DiskIO
+public import SystemPackage
+
+/// An opened image, of whatever kind.
+public protocol Image: BaseReader {
+  /// What the mount table shows as mounted, and messages call it: an absolute path or a URI.
+  var source: String { get }
+
+  /// The name of the exposed file where the user gives none.
+  var name: String? { get }
+
+  /// Owner, permissions and times that the exposed file takes over.
+  var status: FileStatus { get }
+
+  /// Bytes that are data, in units of 512 bytes: never less than there are.
+  var dataSectors: UInt64 { get }
+
+  /// What is different from when the image was opened, in words, or nil where nothing is. Called every few seconds.
+  func change() -> String?
+}
+
+extension Image {
+  /// As many as the size has.
+  public var dataSectors: UInt64 { (size + 511) / 512 }
+}
