@@ -3,7 +3,6 @@
 
 public import CopyOnWrite
 public import DiskIO
-public import SystemPackage
 
 /// An opened image, of whatever kind.
 public protocol Image: BaseReader {

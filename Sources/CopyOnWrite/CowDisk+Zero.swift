@@ -16,14 +16,28 @@ extension CowDisk {
   public func zero(_ range: Range<UInt64>) throws(Errno) {
     let split = geometry.split(range, diskSize: max(size, range.upperBound))
     try zeroPart(split.head)
-    try zeroBlocks(split.body)
+    try zeroBlocks(split.body, upTo: range.upperBound)
     try zeroPart(split.tail)
   }
 
-  /// Zeros part of one block.
+  /// Zeros part of one block. What a shrinking disk lost of it meanwhile is left out: it is zeros, and writing it would
+  /// make the disk grow again.
   private func zeroPart(_ range: Range<UInt64>) throws(Errno) {
     guard !range.isEmpty, try !isHole(range) else { return }
-    try write(.zeros, at: range.lowerBound, count: range.upperBound - range.lowerBound)
+    _ = try transition(range.lowerBound..<range.lowerBound) { () throws(Errno) in
+      try zeroPartLocked(range.clamped(to: 0..<size))
+    }
+  }
+
+  /// Zeros part of one block that is not a hole already.
+  private func zeroPartLocked(_ range: Range<UInt64>) throws(Errno) {
+    try forEachRun(in: range) { (state, bytes) throws(Errno) in
+      switch state {
+      case .allocated: try store.writeZeros(bytes)
+      case .zero: break
+      case .unallocated: try firstWrite(bytes, with: .zeros, state: state)
+      }
+    }
   }
 
   /// Whether the range, which lies within one block, reads as zeros without anything being kept for it.
@@ -40,7 +54,8 @@ extension CowDisk {
     return extent.isData || extent.end < range.upperBound
   }
 
-  private func zeroBlocks(_ blocks: Range<UInt64>) throws(Errno) {
+  /// Zeros whole blocks. The last may be whole only because the disk ends in it, at `byteEnd`.
+  private func zeroBlocks(_ blocks: Range<UInt64>, upTo byteEnd: UInt64) throws(Errno) {
     var block = blocks.lowerBound
     while block < blocks.upperBound {
       let extent = try baseExtent(at: geometry.start(of: block))
@@ -48,25 +63,25 @@ extension CowDisk {
       let next = extent.isData ? geometry.blockCount(for: extent.end) : max(geometry.block(of: extent.end), block)
       let isData = extent.isData || next == block
       let end = min(blocks.upperBound, max(next, block + 1))
-      try isData ? zeroOverData(block..<end) : zeroOverHole(block..<end)
+      try isData ? zeroOverData(block..<end, upTo: byteEnd) : zeroOverHole(block..<end, upTo: byteEnd)
       block = end
     }
   }
 
-  private func zeroOverData(_ blocks: Range<UInt64>) throws(Errno) {
+  private func zeroOverData(_ blocks: Range<UInt64>, upTo byteEnd: UInt64) throws(Errno) {
     try forEachStretch(of: blocks) { (part) throws(Errno) in
-      try zeroLocked(part, isBaseHole: false)
+      try zeroStretch(part, upTo: byteEnd, isBaseHole: false)
     }
   }
 
   /// Where the base has a hole, only blocks that the overlay has need work, and large untouched runs are skipped at once.
-  private func zeroOverHole(_ blocks: Range<UInt64>) throws(Errno) {
+  private func zeroOverHole(_ blocks: Range<UInt64>, upTo byteEnd: UInt64) throws(Errno) {
     var block = blocks.lowerBound
     while block < blocks.upperBound {
       let run = map.run(at: block, limit: blocks.upperBound)
       if run.state == .allocated || hasReservations {
         try forEachStretch(of: block..<run.end) { (part) throws(Errno) in
-          try zeroLocked(part, isBaseHole: true)
+          try zeroStretch(part, upTo: byteEnd, isBaseHole: true)
         }
       }
       block = run.end
@@ -85,19 +100,25 @@ extension CowDisk {
   }
 
   /// Zeros whole blocks of one stretch. Blocks that a shrinking disk lost meanwhile are left out: they are zeros.
-  private func zeroLocked(_ blocks: Range<UInt64>, isBaseHole: Bool) throws(Errno) {
+  private func zeroStretch(_ blocks: Range<UInt64>, upTo byteEnd: UInt64, isBaseHole: Bool) throws(Errno) {
     let first = geometry.start(of: blocks.lowerBound)
     _ = try transition(first..<first) { () throws(Errno) in
-      let end = min(blocks.upperBound, geometry.blockCount(for: size))
-      guard blocks.lowerBound < end else { return }
-      try forEachRun(in: geometry.bytes(of: blocks.lowerBound..<end)) { (state, bytes) throws(Errno) in
-        // The hole comes first: if it fails, nothing has changed. Whoever writes in place meanwhile looks again.
-        if state == .allocated || hasReservations { try store.punch(bytes) }
-        if state == .allocated || (state == .unallocated && !isBaseHole) {
-          let run = geometry.blocks(touchedBy: bytes)
-          map.set(run, to: .zero)
-          if state == .allocated { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
-        }
+      // Where the disk grew meanwhile, its former last block has bytes that nobody asked to zero.
+      let hasOtherBytes = geometry.start(of: blocks.upperBound) > byteEnd && size > byteEnd
+      let whole = blocks.lowerBound..<(hasOtherBytes ? blocks.upperBound - 1 : blocks.upperBound)
+      try zeroWholeLocked(whole.clamped(to: 0..<geometry.blockCount(for: size)), isBaseHole: isBaseHole)
+      if hasOtherBytes { try zeroPartLocked(geometry.start(of: whole.upperBound)..<byteEnd) }
+    }
+  }
+
+  private func zeroWholeLocked(_ blocks: Range<UInt64>, isBaseHole: Bool) throws(Errno) {
+    try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
+      // The hole comes first: if it fails, nothing has changed. Whoever writes in place meanwhile looks again.
+      if state == .allocated || hasReservations { try store.punch(bytes) }
+      if state == .allocated || (state == .unallocated && !isBaseHole) {
+        let run = geometry.blocks(touchedBy: bytes)
+        map.set(run, to: .zero)
+        if state == .allocated { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
       }
     }
   }
