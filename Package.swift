@@ -1,4 +1,4 @@
-// swift-tools-version: 6.0
+// swift-tools-version: 6.1
 import PackageDescription
 
 // Imports point one way: cowmount → ImageFS → {CopyOnWrite, FuseSession} → DiskIO → CLinux, and
@@ -26,14 +26,20 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
   ],
   targets: [
     .systemLibrary(
       name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .systemLibrary(name: "CLzma", pkgConfig: "liblzma", providers: [.apt(["liblzma-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CLinux"),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
-    .target(name: "BaseImage", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+    .target(
+      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
+      swiftSettings: strict),
     .target(
       name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", system, logging],
       swiftSettings: besideLibfuse),
@@ -46,9 +52,13 @@ let package = Package(
         "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", arguments, logging, system,
       ],
       swiftSettings: strict),
-    .testTarget(name: "DiskIOTests", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
+    .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .testTarget(
-      name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+      name: "BaseImageTests", dependencies: ["BaseImage", "CLinux", "CopyOnWrite", "DiskIO", system],
+      swiftSettings: strict),
+    .testTarget(name: "CommandTests", dependencies: ["cowmount", "DiskIO", arguments, system], swiftSettings: strict),
+    .testTarget(name: "MountTests", dependencies: ["CLinux", subprocess, system], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

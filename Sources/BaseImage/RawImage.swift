@@ -87,7 +87,10 @@ public final class RawImage: Image {
   /// What the file system says of holes (SEEK_DATA, SEEK_HOLE).
   public func extent(at offset: UInt64) throws(Errno) -> Extent {
     guard mayHaveHoles else { return Extent(isData: true, end: size) }
-    guard let data = try file.nextData(from: offset), data < size else { return Extent(isData: false, end: size) }
+    // What lies beyond the end of a file that shrank is no hole: reading it fails, and must.
+    let end = min(size, try file.status().size)
+    guard offset < end else { return Extent(isData: true, end: size) }
+    guard let data = try file.nextData(from: offset), data < end else { return Extent(isData: false, end: end) }
     if data > offset { return Extent(isData: false, end: data) }
     return Extent(isData: true, end: min(size, try file.nextHole(from: offset)))
   }

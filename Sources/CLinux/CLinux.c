@@ -13,13 +13,16 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <syslog.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 const int clinux_o_tmpfile = O_TMPFILE;
 const int clinux_o_noatime = O_NOATIME;
+const long clinux_utime_omit = UTIME_OMIT;
 const int clinux_falloc_keep_size = FALLOC_FL_KEEP_SIZE;
 const int clinux_falloc_punch_hole = FALLOC_FL_PUNCH_HOLE;
 const int clinux_falloc_zero_range = FALLOC_FL_ZERO_RANGE;
@@ -88,15 +91,19 @@ int clinux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC
 static _Thread_local sigjmp_buf *volatile guard __attribute__((tls_model("initial-exec")));
 
 static void on_sigbus(int signal_number, siginfo_t *info, void *context) {
-  (void)info, (void)context;
-  if (guard) siglongjmp(*guard, 1);
+  (void)info;
+  if (guard) {
+    // The jump restores no signal mask, and what blocked more than SA_NODEFER says (sanitizers do) must not stay.
+    pthread_sigmask(SIG_SETMASK, &((ucontext_t *)context)->uc_sigmask, NULL);
+    siglongjmp(*guard, 1);
+  }
   // Not ours: die as if no handler had been here.
   signal(signal_number, SIG_DFL);
   raise(signal_number);
 }
 
 void clinux_install_fault_guard(void) {
-  // SA_NODEFER: the handler is left by a jump, which restores no signal mask.
+  // SA_NODEFER: the handler is left by a jump.
   struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER};
   sigemptyset(&action.sa_mask);
   sigaction(SIGBUS, &action, NULL);

@@ -7,7 +7,7 @@ internal import SystemPackage
 extension CowDisk {
   /// Writes `bytes`, which must not be empty, from `offset` on; whole blocks of zeros take no space.
   func writeDetectingZeroes(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-    let end = offset + UInt64(bytes.count)
+    let end = try end(of: UInt64(bytes.count), from: offset)
     if end > size { try grow(toAtLeast: end) }
     let whole = geometry.split(offset..<end, diskSize: max(size, end)).body
     // What is written so far, and whether what comes next is a run of zeros.

@@ -20,8 +20,7 @@ extension CowDisk {
   func write(_ content: Content, at offset: UInt64, count: UInt64) throws(Errno) {
     // Nothing to write grows nothing, as with write(2).
     guard count > 0 else { return }
-    let (end, overflow) = offset.addingReportingOverflow(count)
-    guard !overflow, end <= UInt64(Int64.max) else { throw .fileTooLarge }
+    let end = try end(of: count, from: offset)
     if end > size { try grow(toAtLeast: end) }
     let limit = geometry.blockCount(for: end)
     var position = offset
@@ -38,6 +37,15 @@ extension CowDisk {
         position = stop
       }
     }
+  }
+
+  /// Where a range ends.
+  ///
+  /// - Throws: `.fileTooLarge` where no file can reach.
+  func end(of count: UInt64, from offset: UInt64) throws(Errno) -> UInt64 {
+    let (end, overflow) = offset.addingReportingOverflow(count)
+    guard !overflow, end <= UInt64(Int64.max) else { throw .fileTooLarge }
+    return end
   }
 
   /// Writes in place.
@@ -110,7 +118,10 @@ extension CowDisk {
     do {
       try store.reserve(whole)
       try copyUp(whole.lowerBound..<range.lowerBound, state: state)
-      try put(content, in: range)
+      switch content {
+      case .bytes(let bytes): try store.writeFirst(bytes, at: range.lowerBound)
+      case .zeros: try store.writeZeros(range)
+      }
       try copyUp(range.upperBound..<whole.upperBound, state: state)
     } catch {
       // O7. The blocks have no bytes of their own yet, so nothing but the reservation goes. Should this fail too,

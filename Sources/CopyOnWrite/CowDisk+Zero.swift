@@ -79,8 +79,10 @@ extension CowDisk {
     var block = blocks.lowerBound
     while block < blocks.upperBound {
       let run = map.run(at: block, limit: blocks.upperBound)
-      if run.state == .allocated || hasReservations {
-        try forEachStretch(of: block..<run.end) { (part) throws(Errno) in
+      // Of what the overlay does not have, only what may be set aside is looked at.
+      let work = run.state == .allocated ? block..<run.end : reservedPart(of: block..<run.end)
+      if !work.isEmpty {
+        try forEachStretch(of: work) { (part) throws(Errno) in
           try zeroStretch(part, upTo: byteEnd, isBaseHole: true)
         }
       }
@@ -113,13 +115,17 @@ extension CowDisk {
 
   private func zeroWholeLocked(_ blocks: Range<UInt64>, isBaseHole: Bool) throws(Errno) {
     try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
-      // The hole comes first: if it fails, nothing has changed. Whoever writes in place meanwhile looks again.
-      if state == .allocated || hasReservations { try store.punch(bytes) }
-      if state == .allocated || (state == .unallocated && !isBaseHole) {
-        let run = geometry.blocks(touchedBy: bytes)
-        map.set(run, to: .zero)
-        if state == .allocated { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
+      let run = geometry.blocks(touchedBy: bytes)
+      // The state comes first. Whoever stores in place meanwhile sees it on looking again, and writes once more under the
+      // lock. Had the hole come first, a store right after it would take space that no trim ever gave back.
+      if state == .allocated || (state == .unallocated && !isBaseHole) { map.set(run, to: .zero) }
+      do throws(Errno) {
+        if state == .allocated || !reservedPart(of: run).isEmpty { try store.punch(bytes) }
+      } catch {
+        map.set(run, to: state)
+        throw error
       }
+      if state == .allocated { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
     }
   }
 
@@ -130,9 +136,16 @@ extension CowDisk {
   /// - Throws: `.noSpace`; nothing is set aside in the range then.
   public func reserve(_ range: Range<UInt64>) throws(Errno) {
     let blocks = geometry.blocks(touchedBy: range)
+    guard !blocks.isEmpty else { return }
     // Asked first, so that a request that cannot be met does not fill the file system for others on its way there.
-    guard missingBytes(in: blocks) <= (try availableSpace()) else { throw .noSpace }
-    reservationsExist.store(true, ordering: .releasing)
+    // What was set aside before counts as missing, too, so it counts as available.
+    let missing = missingBytes(in: blocks)
+    let used = try usedSpace()
+    let available = try store.availableSpace().addingReportingOverflow(used - min(used, allocatedBytes))
+    guard missing <= limit.left, available.overflow || missing <= available.partialValue else { throw .noSpace }
+    reserved.withLock {
+      $0 = $0.isEmpty ? blocks : min($0.lowerBound, blocks.lowerBound)..<max($0.upperBound, blocks.upperBound)
+    }
     do {
       try forEachStretch(of: blocks) { (part) throws(Errno) in
         try reserveLocked(part) { (bytes) throws(Errno) in try store.reserve(bytes) }
@@ -156,8 +169,10 @@ extension CowDisk {
     return missing << geometry.blockShift
   }
 
-  /// Whether blocks that are not allocated may have space set aside, which trimming them gives back.
-  private var hasReservations: Bool { reservationsExist.load(ordering: .acquiring) }
+  /// The blocks among these that may have space set aside though they are not allocated; trimming gives it back.
+  private func reservedPart(of blocks: Range<UInt64>) -> Range<UInt64> {
+    reserved.withLock { blocks.clamped(to: $0) }
+  }
 
   /// Does `body` to each run of blocks in one stretch that the overlay does not have.
   private func reserveLocked(

@@ -30,13 +30,15 @@
 //     read  | first write   The reader saw `unallocated` or `zero` and answers the old bytes, or `allocated` and sees
 //                           complete new ones (O2). Either is an order of the two.
 //     read  | in place      Both are copies of the same pages; bytes mix as on any disk when ranges overlap.
-//     read  | trim          The reader saw `allocated` and finds the old bytes or, after the hole was punched, zeros.
+//     read  | trim          The reader saw `allocated` and finds the old bytes or, after the hole was punched, zeros. A trim
+//                           that fails takes its state back: who read meanwhile saw zeros for a moment.
 //     read  | shrink        The overlay file never becomes shorter and holes read as zeros, so a late reader touches
 //                           nothing that is gone. The visible base is lowered before states are cleared, and readers
 //                           load it after the state: a cleared block never shows base bytes that were cut off.
 //     write | write         First writes of a block exclude each other (O3); the second finds `allocated`.
 //     in place | trim       The writer stores without a lock while the block may lose its space. It looks at the states
-//                           again afterwards: if any is no longer `allocated`, it writes once more under the lock. A
+//                           again afterwards: if any is no longer `allocated`, it writes once more under the lock. The
+//                           trim sets the state before it punches the hole, so that no store in between goes unnoticed. A
 //                           store that hits the hole on a full file system faults, is caught, and goes the same way.
 //     in place | shrink     As with trim. Bytes that a late writer left behind the end are wiped when the disk grows.
 //     trim  | first write   Both under the stripe lock.
@@ -61,8 +63,8 @@ public final class CowDisk: Sendable {
   let gate = ResizeGate()
   let options: Options
   let limit: SpaceLimit
-  /// Whether ``reserve(_:)`` was ever called.
-  let reservationsExist = Atomic(false)
+  /// Blocks from the first to the last that ``reserve(_:)`` was ever called for.
+  let reserved = Mutex<Range<UInt64>>(0..<0)
 
   private let sizeInBytes: Atomic<UInt64>
   private let visibleBaseInBytes: Atomic<UInt64>

@@ -14,8 +14,8 @@ extension File {
     var done = 0
     while done < buffer.count {
       // SAFETY: done < count, so the advanced pointer stays inside the caller's buffer.
-      let count = try retryingInterrupts {
-        pread(descriptor, start + done, buffer.count - done, off_t(offset) + off_t(done))
+      let count = try attempt(.read, count: buffer.count - done) {
+        pread(descriptor, start + done, $0, off_t(offset) + off_t(done))
       }
       if count == 0 { throw .ioError }
       done += count
@@ -28,8 +28,8 @@ extension File {
     var done = 0
     while done < bytes.count {
       // SAFETY: done < count, so the advanced pointer stays inside the caller's buffer.
-      done += try retryingInterrupts {
-        pwrite(descriptor, start + done, bytes.count - done, off_t(offset) + off_t(done))
+      done += try attempt(.write, count: bytes.count - done) {
+        pwrite(descriptor, start + done, $0, off_t(offset) + off_t(done))
       }
     }
   }

@@ -9,7 +9,7 @@ extension File {
   /// The first byte at or after `offset` that is data, or nil where only a hole follows.
   public func nextData(from offset: UInt64) throws(Errno) -> UInt64? {
     do {
-      return UInt64(try retryingInterrupts { lseek(descriptor, off_t(offset), clinux_seek_data) })
+      return UInt64(try attempt(.seek) { _ in lseek(descriptor, off_t(offset), clinux_seek_data) })
     } catch .noSuchAddressOrDevice {
       return nil
     }
@@ -19,31 +19,31 @@ extension File {
   ///
   /// - Throws: `.noSuchAddressOrDevice` where `offset` lies beyond the end.
   public func nextHole(from offset: UInt64) throws(Errno) -> UInt64 {
-    UInt64(try retryingInterrupts { lseek(descriptor, off_t(offset), clinux_seek_hole) })
+    UInt64(try attempt(.seek) { _ in lseek(descriptor, off_t(offset), clinux_seek_hole) })
   }
 
   /// Sets the length in bytes.
   public func setLength(_ length: UInt64) throws(Errno) {
     guard let length = off_t(exactly: length) else { throw .fileTooLarge }
-    _ = try retryingInterrupts { ftruncate(descriptor, length) }
+    _ = try attempt(.resize) { _ in ftruncate(descriptor, length) }
   }
 
   /// Makes sure that writing to these bytes needs no more space. The file's length stays.
   ///
   /// - Throws: `.noSpace`, `.diskQuotaExceeded`; `.notSupportedOnSocket` (EOPNOTSUPP) where the file system cannot.
   public func reserve(_ range: Range<UInt64>) throws(Errno) {
-    try allocate(clinux_falloc_keep_size, range)
+    try allocate(.reserve, clinux_falloc_keep_size, range)
   }
 
   /// Gives the space of these bytes back; they read as zeros.
   public func punchHole(_ range: Range<UInt64>) throws(Errno) {
-    try allocate(clinux_falloc_punch_hole | clinux_falloc_keep_size, range)
+    try allocate(.punch, clinux_falloc_punch_hole | clinux_falloc_keep_size, range)
   }
 
-  private func allocate(_ mode: CInt, _ range: Range<UInt64>) throws(Errno) {
+  private func allocate(_ which: FileCall, _ mode: CInt, _ range: Range<UInt64>) throws(Errno) {
     guard let start = off_t(exactly: range.lowerBound), let count = off_t(exactly: range.upperBound - range.lowerBound)
     else { throw .fileTooLarge }
-    _ = try retryingInterrupts { clinux_fallocate(descriptor, mode, Int64(start), Int64(count)) }
+    _ = try attempt(which) { _ in clinux_fallocate(descriptor, mode, Int64(start), Int64(count)) }
   }
 
   /// Bytes that an ordinary user may still allocate on the file system of this file; endless for a file in memory, whose

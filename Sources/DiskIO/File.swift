@@ -11,6 +11,11 @@ public struct File: ~Copyable, Sendable {
   /// The descriptor, for calls that this type does not wrap. It stays owned by this value.
   public let descriptor: CInt
 
+  #if DEBUG
+    /// What tests make of calls on this file (Faults.swift).
+    var faults: Faults?
+  #endif
+
   /// Takes over an open descriptor.
   public init(adopting descriptor: CInt) {
     self.descriptor = descriptor
@@ -23,11 +28,14 @@ public struct File: ~Copyable, Sendable {
   /// Opens `path` for reading, close-on-exec, and where the caller may (owner of the file, or privileged) without
   /// moving its access time: looking at evidence must not change it. A pipe is opened without waiting for its other end.
   public static func openReadOnly(_ path: FilePath) throws(Errno) -> File {
+    var file: File
     do {
-      return try open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | clinux_o_noatime)
+      file = try open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | clinux_o_noatime)
     } catch .notPermitted {
-      return try open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+      file = try open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     }
+    file.takeFaultsOfProcess(.base)
+    return file
   }
 
   static func open(_ path: FilePath, _ flags: CInt, mode: mode_t = 0) throws(Errno) -> File {
@@ -122,6 +130,38 @@ extension File {
     var bytes: UInt64 = 0
     _ = try retryingInterrupts { clinux_block_device_size(descriptor, &bytes) }
     return bytes
+  }
+}
+
+/// The system calls on an open file that tests can single out to fail.
+enum FileCall: String, CaseIterable {
+  case read, write, seek, reserve, punch, resize
+}
+
+/// What a file is for, where tests tell files apart.
+enum FileRole: String, CaseIterable {
+  case base, overlay
+}
+
+extension File {
+  /// Makes a system call for up to `count` bytes (where it has any) until it is not interrupted, and turns -1 into the
+  /// errno it left.
+  @inline(__always)
+  func attempt<Result: BinaryInteger>(
+    _ which: FileCall, count: Int = 0, _ call: (_ count: Int) -> Result
+  ) throws(Errno) -> Result {
+    #if DEBUG
+      if let faults { return try faults.attempt(which, count: count, call) }
+    #endif
+    return try retryingInterrupts { call(count) }
+  }
+
+  /// Does nothing but in a debug build that was told to fail.
+  @inline(__always)
+  mutating func takeFaultsOfProcess(_ role: FileRole) {
+    #if DEBUG
+      faults = Faults.ofProcess(role)
+    #endif
   }
 }
 

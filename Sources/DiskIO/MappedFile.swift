@@ -13,6 +13,10 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   /// How many bytes of the file are mapped, from its start.
   public let length: UInt64
 
+  #if DEBUG
+    private let faults: Faults?
+  #endif
+
   /// Maps the first `length` bytes of `file`, or what the address space has room for.
   ///
   /// - Returns: nil where `length` bytes cannot be mapped.
@@ -26,6 +30,9 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
     clinux_install_fault_guard()
     self.address = address
     self.length = length
+    #if DEBUG
+      faults = file.faults
+    #endif
   }
 
   deinit {
@@ -36,6 +43,9 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   @inline(__always)
   public func pointer(at offset: UInt64) -> UnsafeMutableRawPointer {
     assert(offset < length)
+    #if DEBUG
+      if let faults, faults.strikesMapping(.read) { return Faults.brokenMemory }
+    #endif
     return address + Int(offset)
   }
 
@@ -45,8 +55,15 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   @inline(__always)
   public func store(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
     assert(offset + UInt64(bytes.count) <= length)
-    return GuardedCopy.copy(
-      bytes, to: UnsafeMutableRawBufferPointer(start: address + Int(offset), count: bytes.count))
+    let target = UnsafeMutableRawBufferPointer(start: address + Int(offset), count: bytes.count)
+    #if DEBUG
+      if let faults, faults.strikesMapping(.write) {
+        // As promised: part of the bytes may be there.
+        _ = GuardedCopy.copy(UnsafeRawBufferPointer(rebasing: bytes[..<(bytes.count / 2)]), to: target)
+        return false
+      }
+    #endif
+    return GuardedCopy.copy(bytes, to: target)
   }
 
   /// Stores zeros.
@@ -54,6 +71,12 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   /// - Returns: false where the mapping faulted; part of the bytes may have been stored.
   public func storeZeros(_ range: Range<UInt64>) -> Bool {
     assert(range.upperBound <= length)
+    #if DEBUG
+      if let faults, faults.strikesMapping(.write) {
+        _ = clinux_zero_guarded(address + Int(range.lowerBound), range.count / 2)
+        return false
+      }
+    #endif
     return clinux_zero_guarded(address + Int(range.lowerBound), Int(range.upperBound - range.lowerBound)) == 0
   }
 }

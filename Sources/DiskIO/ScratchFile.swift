@@ -10,7 +10,7 @@ internal import Glibc
 extension File {
   /// Creates an empty unnamed file, mode 0600, in `directory`.
   public static func scratch(in directory: FilePath) throws(Errno) -> File {
-    let file: File
+    var file: File
     do {
       file = try open(directory, O_RDWR | O_CLOEXEC | clinux_o_tmpfile, mode: 0o600)
     } catch .notSupportedOnSocket, .isDirectory, .invalidArgument {
@@ -19,12 +19,15 @@ extension File {
     }
     // Copy-on-write below copy-on-write only fragments (btrfs). Elsewhere the flag does not exist: nothing is lost.
     _ = clinux_set_nocow(file.descriptor)
+    file.takeFaultsOfProcess(.overlay)
     return file
   }
 
   /// Creates an empty unnamed file in memory (memfd_create(2)). It counts as this process's memory and can be swapped.
   public static func scratchInMemory() throws(Errno) -> File {
-    File(adopting: try retryingInterrupts { clinux_memory_file("cowmount-overlay") })
+    var file = File(adopting: try retryingInterrupts { clinux_memory_file("cowmount-overlay") })
+    file.takeFaultsOfProcess(.overlay)
+    return file
   }
 
   private static func unlinkedTemporary(in directory: FilePath) throws(Errno) -> File {

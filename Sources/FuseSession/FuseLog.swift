@@ -1,6 +1,7 @@
 // libfuse's messages. While a mount is being made they become part of our one error line; later they go to the log.
 
 import CFuse
+import DiskIO
 import Glibc
 import Logging
 import Synchronization
@@ -32,6 +33,22 @@ enum FuseLog {
     } else {
       Logger(label: "libfuse").warning("\(oneLine(message))")
     }
+  }
+
+  /// Runs `body` and adds what it, or a program that it starts, writes to standard error. While no other thread is there.
+  static func capturingStandardError<Result>(_ body: () -> Result) -> Result {
+    guard let capture = try? File.scratchInMemory() else { return body() }
+    let original = dup(STDERR_FILENO)
+    guard original != -1 else { return body() }
+    dup2(capture.descriptor, STDERR_FILENO)
+    defer {
+      dup2(original, STDERR_FILENO)
+      close(original)
+      var text = [UInt8](repeating: 0, count: 4096)
+      let count = pread(capture.descriptor, &text, text.count, 0)
+      add(String(decoding: text.prefix(max(0, count)), as: UTF8.self))
+    }
+    return body()
   }
 
   /// What libfuse said (it hands over a message in pieces), as one line, or `other` where it said nothing.

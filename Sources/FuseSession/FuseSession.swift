@@ -7,6 +7,7 @@
 // ENOTCONN. libfuse's own unmount closes the device first and unmounts by path whatever is there; it is not used.
 
 import CFuse
+import CLinux
 import DiskIO
 import Glibc
 import Synchronization
@@ -86,15 +87,17 @@ public final class FuseSession {
   // MARK: Beginning
 
   /// Mounts, starts `threads` workers, and waits until the kernel has agreed: when this returns, the mount answers.
-  public func start(threads: Int) throws(FuseError) {
-    guard fuse_session_mount(session, mountpoint.path.string) == 0 else {
-      throw .refused(mountpoint.path, FuseLog.take(or: "the kernel refused"))
-    }
+  ///
+  /// - Parameter eachThread: what each worker does before it serves.
+  public func start(threads: Int, eachThread: @escaping @Sendable () -> Void) throws(FuseError) {
+    // fusermount3 writes what it has to say to standard error itself.
+    let result = FuseLog.capturingStandardError { fuse_session_mount(session, mountpoint.path.string) }
+    guard result == 0 else { throw .refused(mountpoint.path, FuseLog.take(or: "the kernel refused")) }
     device = mountpoint.device()
     if let device { BackingDevice(device: device).raiseLimits() }
     for _ in 0..<threads {
       do {
-        workers.append(try Worker(serving: session, state: state))
+        workers.append(try Worker(serving: session, state: state, first: eachThread))
       } catch {
         // A few are enough; none is not.
         if workers.isEmpty { throw .noThreads(error) }
@@ -106,7 +109,19 @@ public final class FuseSession {
         throw .refused(mountpoint.path, FuseLog.take(or: "interrupted"))
       }
     }
+    correctRootFile()
     FuseLog.takesOver = false
+  }
+
+  /// The kernel makes up the root's attributes before it knows anybody to ask. With the writeback cache it then trusts its
+  /// own size and times of a regular file, and would show an empty one: so they are set, as a user would set them. The
+  /// workers serve that.
+  private func correctRootFile() {
+    guard let file = state.fileSystem.rootFile else { return }
+    let path = mountpoint.path.string
+    truncate(path, off_t(file.size))
+    let times = [timespec(tv_sec: 0, tv_nsec: Int(clinux_utime_omit)), file.modified.timespec]
+    utimensat(AT_FDCWD, path, times, 0)
   }
 
   // MARK: End
@@ -115,21 +130,31 @@ public final class FuseSession {
   public enum End: Equatable, Sendable {
     /// Somebody unmounted it.
     case unmounted
+    /// The kernel's device failed; the mount still stands and is dead.
+    case failed
     /// This process was told to, with this signal.
     case signal(CInt)
   }
 
+  /// Seconds between two looks round.
+  private static let pause = 5
+
   /// Waits until the mount is gone or a signal asks for its end.
   ///
-  /// - Parameter everyFewSeconds: called now and then meanwhile.
-  public func waitForEnd(_ everyFewSeconds: () -> Void = {}) -> End {
+  /// - Parameter lookRound: called every few seconds while requests come, and once after the last of them.
+  public func waitForEnd(_ lookRound: () -> Void) -> End {
     while state.workerCount.load(ordering: .acquiring) > 0 {
-      switch waitForSignal(milliseconds: 5000) {
-      case .none: everyFewSeconds()
-      case .some(SessionState.wakeUp): continue
-      case .some(let signal): return .signal(signal)
+      state.watcherRests.store(true, ordering: .relaxed)
+      let signal = waitForSignal()
+      if signal != SessionState.wakeUp { return .signal(signal) }
+      lookRound()
+      if let signal = waitForSignal(milliseconds: Self.pause * 1000), signal != SessionState.wakeUp {
+        return .signal(signal)
       }
+      lookRound()
     }
+    if state.hasFailed.load(ordering: .acquiring) { return .failed }
+    // From here on the place and even the device number may belong to another mount.
     device = nil
     return .unmounted
   }

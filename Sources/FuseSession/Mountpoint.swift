@@ -55,20 +55,19 @@ public struct Mountpoint: Sendable {
   ///
   /// - Returns: whether there was one.
   private static func clearDeadMount(at path: FilePath, type: String) throws(FuseError) -> Bool {
-    do {
-      _ = try FileStatus(of: path)
-      return false
-    } catch .socketNotConnected {
-    } catch {
-      return false
-    }
     // The path itself cannot be resolved through a dead mount, its parent can.
     let place = (try? path.resolvingParent()) ?? path
-    let entry = try? MountTable().entry(at: place)
-    guard entry?.type == type else { throw .stuck(path) }
+    guard isDead(place) else { return false }
+    guard (try? MountTable().entry(at: place))?.type == type else { throw .stuck(path) }
     unmount(place)
-    guard (try? FileStatus(of: path)) != nil else { throw .stuck(path) }
+    guard !isDead(place) else { throw .stuck(path) }
     return true
+  }
+
+  /// Asked with statfs(2): attributes the kernel remembers, and answers for the dead.
+  private static func isDead(_ place: FilePath) -> Bool {
+    var status = statvfs()
+    return place.withPlatformString({ statvfs($0, &status) }) == -1 && errno == ENOTCONN
   }
 
   private static func hasEntries(_ path: FilePath) throws(FuseError) -> Bool {

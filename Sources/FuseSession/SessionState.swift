@@ -11,6 +11,11 @@ final class SessionState: Sendable {
   let isReady = Atomic(false)
   /// Set to make workers leave after the request at hand.
   let isStopping = Atomic(false)
+  /// Set where a worker left because the device failed, and not because the mount is gone.
+  let hasFailed = Atomic(false)
+  /// Whether the watcher wants to hear of the next request. So it looks round while there is work, and an idle mount
+  /// uses no time at all.
+  let watcherRests = Atomic(false)
   /// Workers that serve.
   let workerCount = Atomic(0)
   /// The thread that waits for readiness and for the end.
@@ -42,7 +47,6 @@ final class SessionState: Sendable {
     let offered = connection.capable
     let wanted =
       FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_PARALLEL_DIROPS
-      | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS
     connection.want = offered & UInt32(bitPattern: Int32(wanted))
     connection.max_write = UInt32(AnswerBuffer.size)
     connection.max_readahead = UInt32(AnswerBuffer.size)

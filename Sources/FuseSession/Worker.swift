@@ -15,11 +15,13 @@ struct Worker {
   /// Interrupts a worker that waits for a request, so that it looks at `isStopping`.
   static let interrupt = SIGUSR1
 
-  /// Starts a worker.
+  /// Starts a worker, which does `first` before anything else.
   ///
   /// - Throws: the error of `pthread_create` (`.resourceTemporarilyUnavailable`) or of its memory.
-  init(serving session: OpaquePointer, state: SessionState) throws(Errno) {
-    let context = try Context(session: session, state: state)
+  init(
+    serving session: OpaquePointer, state: SessionState, first: @escaping @Sendable () -> Void
+  ) throws(Errno) {
+    let context = try Context(session: session, state: state, first: first)
     let opaque = Unmanaged.passRetained(context).toOpaque()
     var thread = pthread_t()
     let error = pthread_create(
@@ -57,12 +59,13 @@ private final class Context: @unchecked Sendable {
   // any thread for receiving and processing.
   private let session: OpaquePointer
   private let state: SessionState
+  private let first: @Sendable () -> Void
   private let bytes: LazyMemory
   private let vectors: LazyMemory
 
   private static let vectorCount = 1024
 
-  init(session: OpaquePointer, state: SessionState) throws(Errno) {
+  init(session: OpaquePointer, state: SessionState, first: @escaping @Sendable () -> Void) throws(Errno) {
     let bytes = try LazyMemory(capacity: AnswerBuffer.size)
     try bytes.makeAccessible(AnswerBuffer.size)
     let vectorBytes = Self.vectorCount * MemoryLayout<iovec>.stride
@@ -70,6 +73,7 @@ private final class Context: @unchecked Sendable {
     try vectors.makeAccessible(vectorBytes)
     self.session = session
     self.state = state
+    self.first = first
     self.bytes = bytes
     self.vectors = vectors
     state.workerCount.add(1, ordering: .relaxed)
@@ -82,6 +86,7 @@ private final class Context: @unchecked Sendable {
         start: vectors.address.bindMemory(to: iovec.self, capacity: Self.vectorCount), count: Self.vectorCount))
     withUnsafeMutablePointer(to: &answer) {
       clinux_set_thread_pointer($0)
+      first()
       serveRequests()
       clinux_set_thread_pointer(nil)
     }
@@ -94,9 +99,18 @@ private final class Context: @unchecked Sendable {
     defer { free(buffer.mem) }
     while !state.isStopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
       let result = fuse_session_receive_buf(session, &buffer)
-      // EINTR is how a stop gets here; 0 is the end of the mount.
-      if result == -EINTR { continue }
-      guard result > 0 else { break }
+      switch result {
+      case 1...: break
+      // An interrupt is how a stop gets here.
+      case -EINTR, -EAGAIN: continue
+      // 0 is the end of the mount; anything else is a device that cannot be read any more.
+      default:
+        if result < 0 { state.hasFailed.store(true, ordering: .releasing) }
+        return
+      }
+      if state.watcherRests.load(ordering: .relaxed), state.watcherRests.exchange(false, ordering: .relaxed) {
+        state.wakeWatcher()
+      }
       fuse_session_process_buf(session, &buffer)
     }
   }

@@ -25,7 +25,6 @@ struct Background: ~Copyable {
     // Away from the terminal and its signals. A user who interrupts the wait has the parent killed; the child notices
     // when it reports.
     setsid()
-    signal(SIGPIPE, SIG_IGN)
     return Background(readyPipe: pipeEnds[1])
   }
 

@@ -10,7 +10,7 @@ struct Cowmount: ParsableCommand {
     commandName: "cowmount",
     abstract: Mount.configuration.abstract,
     version: "cowmount 0.1.0",
-    subcommands: [Mount.self],
+    subcommands: [Mount.self, Partitions.self],
     defaultSubcommand: Mount.self)
 
   static func main() {
@@ -20,11 +20,16 @@ struct Cowmount: ParsableCommand {
       return
     }
     do {
-      var command = try parseAsRoot()
+      var command = try command(from: Array(CommandLine.arguments.dropFirst()))
       try command.run()
     } catch {
       end(with: error)
     }
+  }
+
+  /// The command that these arguments ask for.
+  static func command(from arguments: [String]) throws -> any ParsableCommand {
+    try parseAsRoot(MountOptions.expand(arguments))
   }
 
   private static func end(with error: any Error) -> Never {

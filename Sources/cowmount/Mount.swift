@@ -35,7 +35,7 @@ struct Mount: ParsableCommand {
   var foreground = false
 
   @Option(
-    name: .customShort("o"), parsing: .singleValue,
+    name: .customShort("o"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp(
       "Mount options as fuse programs take them (ro, allow_other, …); long options of this command too, without --.",
       valueName: "options"))
@@ -71,6 +71,12 @@ struct Mount: ParsableCommand {
     help: ArgumentHelp("on: blocks that are written full of zeros take no space.", valueName: "on|off"))
   var detectZeroes = Switch.off
 
+  @OptionGroup(title: "Compressed images")
+  var source: SourceOptions
+
+  @OptionGroup(title: "Parts of an image")
+  var window: WindowOptions
+
   @Flag(name: .long, help: "Use an image that another program has open for writing. What is read may be inconsistent.")
   var forceShare = false
 
@@ -89,8 +95,6 @@ struct Mount: ParsableCommand {
   var verbose = false
 
   mutating func validate() throws {
-    let options = MountOptions(mountOptions)
-    try options.apply(to: &self)
     guard Geometry(blockSize: Int(blockSize.bytes)) != nil else {
       throw ValidationError("--block-size \(blockSize) must be a power of two from 4k to 2M")
     }
@@ -111,6 +115,8 @@ struct Mount: ParsableCommand {
 
   mutating func run() throws {
     Privileges.closeInherited()
+    // A reader of our messages who went away must not take the mount with it.
+    signal(SIGPIPE, SIG_IGN)
     let starter = try foreground ? nil : Background.enter()
     Log.start(toSystem: !foreground, verbose: verbose)
     try serve { starter?.ready() }
@@ -127,8 +133,8 @@ struct Mount: ParsableCommand {
     let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
     let session = try FuseSession(
       fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.source, readOnly: readOnly))
+    try session.start(threads: threads ?? Self.defaultThreads, eachThread: Privileges.drop)
     Privileges.drop()
-    try session.start(threads: threads ?? Self.defaultThreads)
     fileSystem.attach(session.kernelCache)
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
@@ -137,6 +143,9 @@ struct Mount: ParsableCommand {
     switch session.waitForEnd({ watch.look() }) {
     case .unmounted:
       logger.info("unmounted")
+    case .failed:
+      logger.error("the kernel's FUSE device failed; the mount ends")
+      throw ExitCode.failure
     case .signal(let signal):
       logger.info("ending on signal \(signal)")
       if !session.stop() { _exit(0) }
@@ -144,7 +153,8 @@ struct Mount: ParsableCommand {
   }
 
   private func openImage() throws -> any Image {
-    try RawImage(path: FilePath(image), sharesWithWriters: forceShare)
+    let image = try source.open(FilePath(image), sharesWithWriters: forceShare)
+    return try window.window(over: image) { Cowmount.complain($0) }
   }
 
   private static var defaultThreads: Int { min(16, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN)))) }

@@ -1,9 +1,11 @@
 // The argument of -o: what goes to libfuse, and long options of ours, so that /etc/fstab and mount(8), which hand over
 // nothing but -o, can use all of them.
+//
+// Ours are turned into long options before the command line is parsed: what -o can say, and what is wrong with a value, is
+// then said in one place, by the options themselves.
 
 internal import ArgumentParser
 internal import Glibc
-internal import SystemPackage
 
 /// The options of all -o arguments in their order.
 struct MountOptions {
@@ -28,41 +30,63 @@ struct MountOptions {
     return options
   }
 
-  /// Options of ours that take a value.
-  private static let valued = ["block-size", "name", "overlay-dir", "threads"]
-  private static let flags = ["nonempty", "read-only", "ro", "rw"]
+  /// Long options of ours that take a value.
+  private static let valued: Set = [
+    "block-size", "detect-zeroes", "format", "length", "max-overlay", "name", "offset", "overlay-dir", "partition",
+    "round-down", "round-up", "sector-size", "size", "threads", "xz-max-block", "xz-max-depth",
+  ]
+  /// Long options of ours that take none.
+  private static let flags: Set = ["force-share", "memory", "nonempty", "read-only"]
+
+  /// Puts long options in the place of those in -o arguments that are ours.
+  static func expand(_ arguments: [String]) -> [String] {
+    var expanded: [String] = []
+    var rest = arguments[...]
+    while let argument = rest.popFirst() {
+      if argument == "--" { return expanded + [argument] + rest }
+      if argument == "-o", let list = rest.popFirst() {
+        expanded += expand(list: list)
+      } else if argument.hasPrefix("-o"), argument != "-o" {
+        expanded += expand(list: String(argument.dropFirst(2)))
+      } else {
+        expanded.append(argument)
+      }
+    }
+    return expanded
+  }
+
+  private static func expand(list: String) -> [String] {
+    var ours: [String] = []
+    var others: [String] = []
+    for option in split(list) {
+      let key = key(option)
+      switch key {
+      case "ro": ours.append("--read-only")
+      case "rw": break
+      case _ where flags.contains(option): ours.append("--" + option)
+      case _ where valued.contains(key): ours.append("--\(key)=\(unescape(option.dropFirst(key.count + 1)))")
+      default: others.append(option)
+      }
+    }
+    return ours + (others.isEmpty ? [] : ["-o", others.joined(separator: ",")])
+  }
 
   private static func key(_ option: String) -> String { String(option.prefix { $0 != "=" }) }
 
-  /// Sets what is ours in the command.
-  ///
-  /// - Throws: `ValidationError` where a value does not fit.
-  func apply(to mount: inout Mount) throws {
-    for option in options {
-      let key = Self.key(option)
-      let value = String(option.dropFirst(key.count + 1))
-      switch key {
-      case "nonempty": mount.nonempty = true
-      case "read-only", "ro": mount.readOnly = true
-      case "name": mount.name = value
-      case "overlay-dir": mount.overlayDir = value
-      case "block-size":
-        guard let size = ByteSize(argument: value) else { throw ValidationError("-o \(option) is not a size") }
-        mount.blockSize = size
-      case "threads":
-        guard let number = Int(value) else { throw ValidationError("-o \(option) is not a number") }
-        mount.threads = number
-      default: break
-      }
+  private static func unescape(_ value: Substring) -> String {
+    var unescaped = ""
+    var isEscaped = false
+    for character in value {
+      isEscaped = character == "\\" && !isEscaped
+      if !isEscaped { unescaped.append(character) }
     }
+    return unescaped
   }
 
   /// What libfuse gets, with what every mount of ours has.
   func forFuse(image: String, readOnly: Bool) -> [String] {
-    var forFuse = options.filter { !Self.flags.contains($0) && !Self.valued.contains(Self.key($0)) }
-    if !forFuse.contains(where: { Self.key($0) == "fsname" }) {
-      forFuse.append("fsname=" + Self.escape(image))
-    }
+    var forFuse = options
+    if !forFuse.contains(where: { Self.key($0) == "fsname" }) { forFuse.append("fsname=" + Self.escape(image)) }
     if !forFuse.contains(where: { Self.key($0) == "subtype" }) { forFuse.append("subtype=cowmount") }
     if readOnly { forFuse.append("ro") }
     if geteuid() == 0 {

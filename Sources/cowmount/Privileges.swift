@@ -9,7 +9,8 @@ enum Privileges {
     clinux_close_from(3)
   }
 
-  /// Gives up what serving does not need. Called when everything is open and nothing is served yet.
+  /// Gives up what serving does not need, for the calling thread and those it starts. Workers call it before they serve
+  /// anybody, the first thread when the mount stands.
   ///
   /// Root keeps two capabilities: to mount and unmount, and to reach a mountpoint below a directory that is closed to it.
   /// An ordinary user has none to give up, and must be able to run fusermount3, which is set-uid, for unmounting.

@@ -10,6 +10,9 @@
 extern const int clinux_o_tmpfile;
 extern const int clinux_o_noatime;
 
+// utimensat(2): leave this time as it is.
+extern const long clinux_utime_omit;
+
 // fallocate(2) modes.
 extern const int clinux_falloc_keep_size;
 extern const int clinux_falloc_punch_hole;

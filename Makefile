@@ -1,0 +1,93 @@
+# Building, trying, testing and installing cowmount. `make help` lists the commands.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+# Where everything that is built goes. A `make` variable, so that two builds can stand side by side.
+BUILD ?= .build
+
+# lld comes with the toolchain. The system linker would print glibc's warning about mktemp(3), which is in a part of
+# Foundation that swift-argument-parser links and nobody calls.
+RELEASE = --configuration release --static-swift-stdlib -Xswiftc -use-ld=lld -Xlinker --strip-all
+BINARY = $(BUILD)/release/cowmount
+
+# Tests are a debug build, with assertions. Other flags mean another folder, or each change of flags would build all anew.
+STRICT_FLAGS = --scratch-path $(BUILD)/strict -Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error
+TEST_FLAGS = $(if $(STRICT),$(STRICT_FLAGS),--scratch-path $(BUILD))
+# What needs neither mounts nor root.
+FAST_TESTS = --skip MountTests
+ENGINE_TESTS = --filter 'CopyOnWriteTests|DiskIOTests|BaseImageTests'
+
+# Loop devices need root. Without sudo, tests that need root are skipped and counted.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
+# With sudo, root runs only what is built: SwiftPM as root would leave files that it then cannot use as a user.
+TEST_BUNDLE = "$$($(SWIFT) build --show-bin-path $(TEST_FLAGS))/cowmountPackageTests.xctest"
+RUN_TESTS = $(if $(AS_ROOT),$(TEST_BUNDLE) --testing-library swift-testing,\
+  $(SWIFT) test --disable-xctest --skip-build $(TEST_FLAGS))
+
+# What a command looks for, and the Debian package that has it.
+BUILD_NEEDS = $(SWIFT)= pkg-config=pkg-config fuse3.pc=libfuse3-dev liblzma.pc=liblzma-dev zlib.pc=zlib1g-dev \
+  libzstd.pc=libzstd-dev
+RUN_NEEDS = fusermount3=fuse3
+DEMO_NEEDS = mkfs.ext4=e2fsprogs losetup=mount
+FAST_TEST_NEEDS = xz=xz-utils zstd=zstd
+TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-system-x86_64=qemu-system-x86 \
+  perl=perl setpriv=util-linux $(FAST_TEST_NEEDS)
+CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
+BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
+  qemu-storage-daemon=qemu-system-common xmount=xmount
+NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
+
+.PHONY: build demo test check tsan asan bench install uninstall clean help
+.DEFAULT_GOAL := build
+
+build: ## The release binary, .build/release/cowmount (the default)
+	$(NEED)
+	$(SWIFT) build --scratch-path $(BUILD) $(RELEASE) --product cowmount
+
+demo: ## Shows what it does, on a small ext4 image; installs what is missing first
+	$(NEED) $(RUN_NEEDS) $(DEMO_NEEDS)
+	@$(MAKE) --no-print-directory build
+	@$(AS_ROOT) Tests/demo.sh $(abspath $(BINARY))
+
+test: ## All tests: unit, model and mount tests; installs what is missing first
+	$(NEED) $(RUN_NEEDS) $(TEST_NEEDS)
+	@$(MAKE) --no-print-directory build
+	$(SWIFT) build --build-tests $(TEST_FLAGS)
+	$(AS_ROOT) env COWMOUNT=$(abspath $(BINARY)) COWMOUNT_REQUIRE_MOUNTS=$(COWMOUNT_REQUIRE_MOUNTS) $(RUN_TESTS)
+
+check: ## Format, a build in which warnings are errors, fast tests, manual page
+	$(NEED) $(CHECK_NEEDS)
+	find Package.swift Sources Tests -name .build -prune -o -name '*.swift' -print0 | \
+	  xargs -0 $(SWIFT) format lint --strict --parallel
+	$(SWIFT) build --build-tests $(STRICT_FLAGS)
+	$(SWIFT) test --disable-xctest --skip-build $(STRICT_FLAGS) $(FAST_TESTS)
+	mandoc -T lint -W warning man/cowmount.1
+
+tsan: ## The engine's tests under the thread sanitizer
+	$(NEED) $(FAST_TEST_NEEDS)
+	$(SWIFT) test --disable-xctest --scratch-path $(BUILD)/tsan --sanitize thread $(ENGINE_TESTS)
+
+asan: ## The engine's tests under the address sanitizer
+	$(NEED) $(FAST_TEST_NEEDS)
+	$(SWIFT) test --disable-xctest --scratch-path $(BUILD)/asan --sanitize address $(ENGINE_TESTS)
+
+bench: ## cowmount beside the plain file and its rivals: make bench ARGS="--quick"
+	$(NEED) $(RUN_NEEDS) $(BENCH_NEEDS)
+	@$(MAKE) --no-print-directory build
+	$(SWIFT) build --package-path Tests/Benchmarks --configuration release --product cowbench
+	$(AS_ROOT) Tests/Benchmarks/.build/release/cowbench --cowmount $(abspath $(BINARY)) $(ARGS)
+
+install: ## Binary and manual page below PREFIX (/usr/local); DESTDIR for packagers
+	@test -x $(BINARY) || $(MAKE) --no-print-directory build
+	install -D --mode=755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/cowmount
+	install -D --mode=644 man/cowmount.1 $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
+
+uninstall: ## Takes away what install has put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/cowmount $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
+
+clean: ## Everything that was built
+	rm -rf $(BUILD) Tests/Benchmarks/.build
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

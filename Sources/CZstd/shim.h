@@ -1,0 +1,8 @@
+// libzstd's stable API as Swift sees it.
+#ifndef CZSTD_SHIM_H
+#define CZSTD_SHIM_H
+
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#endif

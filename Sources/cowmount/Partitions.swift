@@ -1,0 +1,131 @@
+// cowmount partitions: what --partition can choose from.
+
+internal import ArgumentParser
+internal import BaseImage
+internal import CopyOnWrite
+internal import SystemPackage
+
+struct Partitions: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "List the partitions of a disk image.",
+    usage: "cowmount partitions [<options>] <image>",
+    discussion: """
+      The numbers are what `cowmount --partition` takes. An asterisk marks the partition to boot from. The image is \
+      only read.
+      """)
+
+  @Argument(help: "The image: a regular file or a block device.")
+  var image: String
+
+  @Flag(name: .long, help: "Print JSON.")
+  var json = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Sectors that the partition table counts in, 512 or 4096. (default: what makes sense of it)", valueName: "size"))
+  var sectorSize: ByteSize?
+
+  @OptionGroup(title: "Compressed images")
+  var source: SourceOptions
+
+  mutating func validate() throws {
+    try WindowOptions.check(sectorSize: sectorSize)
+  }
+
+  func run() throws {
+    Log.start(toSystem: false, verbose: false)
+    // Only looking: a table that a running machine has on its disk is as good as another.
+    let image = try source.open(FilePath(image), sharesWithWriters: true)
+    let table = try image.inPartitionTable(sectorSize: sectorSize) { $0 }
+    if json {
+      print(Self.json(table, of: image).text)
+    } else {
+      print("\(self.image): \(Self.summary(table)), \(image.size) bytes (\(humanSize(image.size)))")
+      for line in Self.lines(table) { print(line) }
+      for note in table.notes { Cowmount.complain("\(self.image): \(note)") }
+    }
+  }
+
+  private static func summary(_ table: PartitionTable) -> String {
+    let identifier = table.kind == .mbr ? "0x" + table.identifier : table.identifier
+    return "\(table.kind.rawValue.uppercased()) \(identifier), sectors of \(table.sectorSize) bytes"
+  }
+
+  /// The table in columns.
+  private static func lines(_ table: PartitionTable) -> [String] {
+    let head = ["NUMBER", "START", "SIZE", "HUMAN", "BOOT", "TYPE", "NAME"]
+    let rows = table.partitions.map { partition in
+      [
+        String(partition.number), String(partition.bytes.lowerBound), String(partition.size),
+        humanSize(partition.size), partition.isBootable ? "*" : "", partition.type.name ?? partition.type.code,
+        printable(partition.name),
+      ]
+    }
+    let rightAligned = 0...3
+    let widths = head.indices.map { column in ([head] + rows).map { $0[column].count }.max() ?? 0 }
+    return ([head] + rows).map { row in
+      let cells = row.indices.map { column in
+        let padding = String(repeating: " ", count: widths[column] - row[column].count)
+        return rightAligned.contains(column) ? padding + row[column] : row[column] + padding
+      }
+      let line = cells.joined(separator: "  ")
+      return String(line[...(line.lastIndex { $0 != " " } ?? line.startIndex)])
+    }
+  }
+
+  /// A name that an image gives must not steer the terminal.
+  private static func printable(_ name: String) -> String {
+    var printable = ""
+    for scalar in name.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
+        printable.unicodeScalars.append("\u{FFFD}")
+      default: printable.unicodeScalars.append(scalar)
+      }
+    }
+    return printable
+  }
+
+  private static func json(_ table: PartitionTable, of image: any Image) -> JSON {
+    .object([
+      ("image", .string(image.source)),
+      ("size", .number(image.size)),
+      ("table", .string(table.kind.rawValue)),
+      ("identifier", .string(table.identifier)),
+      ("sectorSize", .number(table.sectorSize)),
+      ("notes", .array(table.notes.map { .string($0) })),
+      ("partitions", .array(table.partitions.map(json))),
+    ])
+  }
+
+  private static func json(_ partition: Partition) -> JSON {
+    .object([
+      ("number", .number(UInt64(partition.number))),
+      ("start", .number(partition.bytes.lowerBound)),
+      ("size", .number(partition.size)),
+      ("type", .string(partition.type.code)),
+      ("typeName", partition.type.name.map { .string($0) } ?? .null),
+      ("name", .string(partition.name)),
+      ("uuid", .string(partition.uuid)),
+      ("boot", .bool(partition.isBootable)),
+      ("container", .bool(partition.isContainer)),
+    ])
+  }
+}
+
+extension Partition {
+  /// Bytes of it.
+  fileprivate var size: UInt64 { bytes.upperBound - bytes.lowerBound }
+}
+
+/// A size with at most one decimal, rounded down: `512 MiB`, `1.5 GiB`.
+func humanSize(_ bytes: UInt64) -> String {
+  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+  var power = 0
+  while power + 1 < units.count, bytes >> (10 * UInt64(power + 1)) > 0 { power += 1 }
+  let unit: UInt64 = 1 << (10 * UInt64(power))
+  // Of a unit's rest, at most 1023/1024, ten times that fits wherever the unit is an exbibyte or less.
+  let tenth = bytes % unit * 10 / unit
+  return tenth == 0 ? "\(bytes / unit) \(units[power])" : "\(bytes / unit).\(tenth) \(units[power])"
+}

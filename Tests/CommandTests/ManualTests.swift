@@ -1,0 +1,46 @@
+// What is written about the command is true of it: the manual page has the options that the command has, and the command
+// lines in manual page and README are ones that it takes.
+
+import Testing
+
+@testable import cowmount
+
+@Suite struct ManualTests {
+  private static let manual = "man/cowmount.1"
+
+  @Test func manualAndHelpHaveTheSameOptions() throws {
+    let help = optionsInHelp()
+    let manual = try optionsInManual()
+    #expect(help.count > 10)
+    #expect(help.subtracting(manual).isEmpty, "in --help, not in the manual page")
+    #expect(manual.subtracting(help).isEmpty, "in the manual page, not in --help")
+  }
+
+  /// The options in the manual's section OPTIONS, each with its dashes: `.It Fl f , Fl -foreground`.
+  private func optionsInManual() throws -> Set<String> {
+    let section = try lines(of: Self.manual).drop { $0 != ".Sh OPTIONS" }.dropFirst().prefix { !$0.hasPrefix(".Sh") }
+    var options: Set<String> = []
+    for line in section where line.hasPrefix(".It") {
+      let words = line.split(separator: " ")
+      for (flag, name) in zip(words, words.dropFirst()) where flag == "Fl" { options.insert("-" + name) }
+    }
+    return options
+  }
+
+  @Test(arguments: [manual, "README.md"])
+  func commandLinesAreRight(_ path: String) throws {
+    var count = 0
+    for line in try lines(of: path) {
+      // A comment behind the command is not part of it.
+      let words = line.split(separator: " ").prefix { !$0.hasPrefix("#") }.map(String.init)
+      if words.first == "cowmount", line.hasPrefix("cowmount ") {
+        #expect(status(of: Array(words.dropFirst())) == 0, "\(line)")
+        count += 1
+      } else if words.count == 6, words[2] == "fuse.cowmount" {
+        #expect(status(of: ["-o", words[3], words[0], words[1]]) == 0, "\(line)")
+        count += 1
+      }
+    }
+    #expect(count > 4)
+  }
+}

@@ -1,0 +1,78 @@
+// The argument of -o: what is ours, what goes to libfuse, and commas within values.
+
+import Glibc
+import Testing
+
+@testable import cowmount
+
+@Suite struct MountOptionsTests {
+  private func forFuse(_ arguments: String..., image: String = "/srv/disk.img", readOnly: Bool = false) -> [String] {
+    let command = try? Cowmount.command(from: arguments.flatMap { ["-o", $0] } + ["disk.img", "/mnt"])
+    let mount = command as? Mount
+    return MountOptions(mount?.mountOptions ?? []).forFuse(
+      image: image, readOnly: readOnly || mount?.readOnly ?? false)
+  }
+
+  @Test func listsAndRepetitionsAddUp() {
+    let options = forFuse("noatime,,max_read=4096", "allow_root", "")
+    #expect(Array(options.prefix(3)) == ["noatime", "max_read=4096", "allow_root"])
+  }
+
+  @Test func backslashKeepsAComma() {
+    #expect(forFuse(#"fsname=a\,b,noatime"#).prefix(2) == [#"fsname=a\,b"#, "noatime"])
+    #expect(forFuse(#"fsname=a\\,noatime"#).prefix(2) == [#"fsname=a\\"#, "noatime"])
+  }
+
+  @Test func mountTableShowsTheImage() {
+    #expect(forFuse().contains("fsname=/srv/disk.img"))
+    #expect(forFuse().contains("subtype=cowmount"))
+    #expect(forFuse(image: #"/srv/a,b\c"#).contains(#"fsname=/srv/a\,b\\c"#))
+    #expect(forFuse("fsname=mine").filter { $0.hasPrefix("fsname=") } == ["fsname=mine"])
+    #expect(forFuse("subtype=mine").filter { $0.hasPrefix("subtype=") } == ["subtype=mine"])
+  }
+
+  @Test func rootLetsOthersInAndTheKernelCheck() {
+    for option in ["allow_other", "default_permissions"] {
+      #expect(forFuse().filter { $0 == option }.count == (geteuid() == 0 ? 1 : 0))
+      #expect(forFuse(option).filter { $0 == option }.count == 1)
+    }
+  }
+
+  @Test func readOnly() throws {
+    #expect(try parse("-o", "ro", "disk.img", "/mnt").readOnly)
+    #expect(try parse("-o", "read-only", "disk.img", "/mnt").readOnly)
+    #expect(try !parse("-o", "rw", "disk.img", "/mnt").readOnly)
+    #expect(forFuse("ro", readOnly: true).filter { $0 == "ro" }.count == 1)
+    #expect(!forFuse("rw").contains("rw"))
+  }
+
+  /// mount(8) hands over nothing but -o, so each long option that says how to mount must work there. A new option needs a
+  /// sample here.
+  private static let samples = [
+    "block-size": "64k", "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-overlay": "1G", "memory": nil,
+    "length": "1M", "name": "other", "nonempty": nil, "offset": "511", "overlay-dir": "/tmp", "partition": "1",
+    "read-only": nil, "round-down": "512", "round-up": "4k", "sector-size": "512", "size": "10G", "threads": "4",
+    "xz-max-block": "1G", "xz-max-depth": "2",
+  ]
+
+  @Test func everyLongOptionHasASample() {
+    let elsewhere: Set = ["--foreground", "--help", "--verbose", "--version"]
+    let long = optionsInHelp().subtracting(elsewhere).filter { $0.hasPrefix("--") }
+    #expect(long == Set(Self.samples.keys.map { "--" + $0 }))
+  }
+
+  @Test(arguments: samples)
+  func longOptionWithoutDashes(_ option: String, _ value: String?) throws {
+    let argument = option + (value.map { "=" + $0 } ?? "")
+    // One has a meaning beside another only.
+    let company = option == "sector-size" ? "--partition=1" : "--verbose"
+    let expected = try parse("--" + argument, company, "disk.img", "/mnt")
+    let mount = try parse("-o", argument, company, "disk.img", "/mnt")
+    #expect(mount.mountOptions == [], "-o \(argument) goes to libfuse")
+    #expect(String(describing: mount) == String(describing: expected))
+  }
+
+  @Test func ownValuesMayHaveCommas() throws {
+    #expect(try parse("-o", #"name=a\,b"#, "disk.img", "/mnt").name == "a,b")
+  }
+}

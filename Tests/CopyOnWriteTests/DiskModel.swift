@@ -1,0 +1,119 @@
+// What a disk is to do, in the plainest form: an array of its bytes, and a state for each block by the state table that
+// heads CowDisk.swift. Nothing here is shared with the engine but the names of the states.
+
+@testable import CopyOnWrite
+
+/// A disk as an array.
+struct DiskModel {
+  private let blockSize: Int
+  private let baseHoles: [Range<Int>]
+  private var visibleBase: Int
+  /// States of the disk's blocks; the last may be a part of one.
+  private var states: [BlockState]
+  private(set) var bytes: [UInt8]
+
+  var size: Int { bytes.count }
+
+  /// Bytes of blocks that the overlay has.
+  var allocatedBytes: UInt64 { UInt64(states.count { $0 == .allocated } * blockSize) }
+
+  /// Creates the model of a disk that nothing was written to.
+  init(base: [UInt8], holes: [Range<Int>], blockSize: Int) {
+    self.blockSize = blockSize
+    baseHoles = holes
+    visibleBase = base.count
+    bytes = base
+    states = []
+    fitStates()
+  }
+
+  private mutating func fitStates() {
+    let count = (size + blockSize - 1) / blockSize
+    states.removeLast(max(0, states.count - count))
+    states.append(contentsOf: repeatElement(.unallocated, count: count - states.count))
+  }
+
+  // MARK: Verbs
+
+  mutating func write(_ new: [UInt8], at offset: Int) {
+    guard !new.isEmpty else { return }
+    if offset + new.count > size { resize(to: offset + new.count) }
+    copy(new[...], into: &bytes, at: offset)
+    for block in offset / blockSize...(offset + new.count - 1) / blockSize { states[block] = .allocated }
+  }
+
+  /// As ``write(_:at:)``, where blocks that are written as a whole with zeros are zeroed instead.
+  mutating func writeDetectingZeroes(_ new: [UInt8], at offset: Int) {
+    guard !new.isEmpty else { return }
+    if offset + new.count > size { resize(to: offset + new.count) }
+    var start = offset
+    while start < offset + new.count {
+      let whole = start / blockSize * blockSize..<min((start / blockSize + 1) * blockSize, size)
+      let part = whole.clamped(to: offset..<offset + new.count)
+      let bytes = Array(new[part.lowerBound - offset..<part.upperBound - offset])
+      if part == whole, difference(bytes, zeros(bytes.count)) == nil {
+        zero(part)
+      } else {
+        write(bytes, at: part.lowerBound)
+      }
+      start = part.upperBound
+    }
+  }
+
+  mutating func zero(_ range: Range<Int>) {
+    guard !range.isEmpty else { return }
+    copy(zeros(range.count)[...], into: &bytes, at: range.lowerBound)
+    for block in range.lowerBound / blockSize...(range.upperBound - 1) / blockSize {
+      let whole = block * blockSize..<min((block + 1) * blockSize, size)
+      let part = range.clamped(to: whole)
+      switch states[block] {
+      case .allocated: if part == whole { states[block] = .zero }
+      case .zero: break
+      case .unallocated: if baseHasData(in: part) { states[block] = part == whole ? .zero : .allocated }
+      }
+    }
+  }
+
+  mutating func resize(to newSize: Int) {
+    if newSize < size {
+      bytes.removeLast(size - newSize)
+      visibleBase = min(visibleBase, newSize)
+    } else {
+      bytes += zeros(newSize - size)
+    }
+    fitStates()
+  }
+
+  // MARK: Where data is
+
+  private func baseHasData(in range: Range<Int>) -> Bool {
+    let shown = range.clamped(to: 0..<max(visibleBase, range.lowerBound))
+    guard !shown.isEmpty, shown.lowerBound < visibleBase else { return false }
+    return !baseHoles.contains { $0.clamped(to: shown) == shown }
+  }
+
+  private func isData(_ offset: Int) -> Bool {
+    switch states[offset / blockSize] {
+    case .allocated: true
+    case .zero: false
+    case .unallocated: offset < visibleBase && !baseHoles.contains { $0.contains(offset) }
+    }
+  }
+
+  /// The extent that a byte is in.
+  func extent(at offset: Int) -> Extent {
+    let kind = isData(offset)
+    var position = offset
+    while position < size, isData(position) == kind { position = nextBorder(after: position) }
+    return Extent(isData: kind, end: UInt64(min(position, size)))
+  }
+
+  /// The next place where anything may change.
+  private func nextBorder(after offset: Int) -> Int {
+    var next = (offset / blockSize + 1) * blockSize
+    for border in baseHoles.flatMap({ [$0.lowerBound, $0.upperBound] }) + [visibleBase] where border > offset {
+      next = min(next, border)
+    }
+    return next
+  }
+}

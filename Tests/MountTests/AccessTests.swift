@@ -1,0 +1,201 @@
+// Who gets in, and what the process keeps: the kernel's check of owner and mode, an overlay that nobody can name, open or
+// redirect, and a process without what serving does not need.
+
+import Glibc
+import SystemPackage
+import Testing
+
+extension Mounted {
+  @Suite(.needs(.root)) struct Access {
+    // MARK: The mount
+
+    /// A mount of an ordinary user, in a mount namespace where everybody may open /dev/fuse, as is usual: the user gets in,
+    /// and nobody else does, not even root.
+    @Test(.needs(.program("unshare"), .program("setpriv"), .program("fusermount3"), .program("mknod")))
+    func nobodyElseWithoutAllowOther() async throws {
+      let home = try sandbox.directory("home")
+      try await run("cp", Host.cowmount, home + "/cowmount")
+      for name in ["/mnt", "/overlay"] {
+        mkdir(home + name, 0o755)
+        chown(home + name, 65534, 65534)
+      }
+      let image = try sandbox.image(size: 4096, mode: 0o644)
+      let script = #"""
+        home=$1 image=$2
+        mknod "$home/fuse" c 10 229
+        chmod 0666 "$home/fuse"
+        mount --bind "$home/fuse" /dev/fuse
+        as() { user=$1; shift; setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"; }
+        as 65534 "$home/cowmount" --overlay-dir "$home/overlay" "$image" "$home/mnt"
+        as 65534 cmp "$home/mnt/disk.img" "$image"
+        as 65534 truncate -s 5000 "$home/mnt/disk.img"
+        for user in 0 65533; do
+          for path in "$home/mnt" "$home/mnt/disk.img"; do
+            if as "$user" cat "$path" 2>&1 >/dev/null; then echo "user $user reads $path"; fi
+            if as "$user" stat "$path" 2>&1 >/dev/null; then echo "user $user looks at $path"; fi
+          done
+          if as "$user" truncate -s 0 "$home/mnt/disk.img" 2>&1; then echo "user $user writes it"; fi
+        done
+        as 65534 fusermount3 -u "$home/mnt"
+        """#
+      let result = try await attempt("unshare", ["--mount", "sh", "-euc", script, "sh", home, image.path])
+      #expect(result.succeeded, "\(result)")
+      let lines = result.output.split(separator: "\n")
+      #expect(lines.count == 10, "\(result)")
+      #expect(lines.allSatisfy { $0.hasSuffix("Permission denied") }, "\(result)")
+      #expect(try await eventually { Daemon.find(mentioning: home).allSatisfy { !$0.isAlive } })
+    }
+
+    /// With root's mount the kernel lets in whom the image lets in, and to write only who may.
+    @Test(
+      .needs(.program("setpriv")),
+      arguments: [
+        (0o600, 0, false, false), (0o644, 0, true, false), (0o604, 0, true, false), (0o640, 0, false, false),
+        (0o660, 65534, true, true), (0o640, 65534, true, false),
+      ] as [(mode: mode_t, group: gid_t, reads: Bool, writes: Bool)])
+    func kernelChecks(mode: mode_t, group: gid_t, reads: Bool, writes: Bool) async throws {
+      let image = try sandbox.image(size: 4096, mode: mode)
+      chown(image.path, 0, group)
+      let mount = try await sandbox.mount(image)
+      let reader = try await attempt("setpriv", nobody + ["cmp", "-n", "1", mount.file, mount.file])
+      #expect(reader.succeeded == reads, "\(reader)")
+      let writer = try await attempt("setpriv", nobody + ["truncate", "-s", "5", mount.file])
+      #expect(writer.succeeded == writes, "\(writer)")
+    }
+
+    // MARK: The overlay
+
+    @Test(.needs(.program("setpriv")))
+    func overlayIsForNobodyElse() async throws {
+      let overlays = try sandbox.directory("overlay")
+      // What the caller would let files be must not matter.
+      let image = try sandbox.image(size: 1 << 20)
+      let place = try sandbox.directory("mnt")
+      try await shell(#"umask 0; "$@""#, Host.cowmount, "--overlay-dir", overlays, image.path, place)
+      sandbox.atEnd { try await run("umount", place) }
+      let daemon = try #require(Daemon.find(mentioning: place).first)
+      let overlay = try #require(try daemon.descriptors().first { $0.target.hasPrefix(overlays + "/") })
+      let path = "/proc/\(daemon.pid)/fd/\(overlay.number)"
+      var shown = stat()
+      try TestFile.check(stat(path, &shown))
+      #expect(shown.st_mode & 0o7777 == 0o600 && shown.st_nlink == 0 && shown.st_uid == 0)
+      let other = try await attempt("setpriv", nobody + ["head", "-c", "1", path])
+      #expect(!other.succeeded, "\(other)")
+      #expect(try entries(overlays) == [])
+    }
+
+    @Test func overlayInMemoryIsForNobodyElse() async throws {
+      let image = try sandbox.image(size: 1 << 20)
+      let mount = try await sandbox.mountInMemory(image)
+      let overlay = try #require(try mount.descriptors().first { $0.target.contains("memfd:") })
+      let other = try await attempt("setpriv", nobody + ["head", "-c", "1", "/proc/\(mount.pid)/fd/\(overlay.number)"])
+      #expect(!other.succeeded, "\(other)")
+    }
+
+    /// A link as overlay directory is followed once. Whoever turns it round later, or meanwhile, moves no overlay, and
+    /// makes none appear under a name.
+    @Test func overlayDirectoryIsResolvedOnce() async throws {
+      let (first, second) = (try sandbox.directory("first"), try sandbox.directory("second"))
+      let link = try sandbox.directory("links") + "/link"
+      symlink(first, link)
+      let mount = try await sandbox.mount(sandbox.image(size: 1 << 20), overlays: link)
+      unlink(link)
+      symlink(second, link)
+      let file = try mount.open()
+      try file.write(Pattern().bytes(1 << 20), at: 0)
+      try file.sync()
+      #expect(try mount.daemon.overlaySpace(in: first) >= 1 << 20)
+      #expect(try entries(first) == [] && entries(second) == [])
+    }
+
+    @Test func overlayDirectoryThatKeepsChanging() async throws {
+      let (first, second) = (try sandbox.directory("first"), try sandbox.directory("second"))
+      let links = try sandbox.directory("links")
+      let (image, place) = (try sandbox.image(size: 4096), try sandbox.directory("mnt"))
+      let script = #"""
+        while [ ! -e "$1/stop" ]; do
+          ln -sfn "$2" "$1/link"
+          ln -sfn "$3" "$1/link"
+        done
+        """#
+      try await shell(#"ln -s "$1" "$2""#, first, links + "/link")
+      let swapping = Task { try await shell(script, links, first, second) }
+      for _ in 0..<20 {
+        let begun = try await attempt(Host.cowmount, ["--overlay-dir", links + "/link", image.path, place])
+        #expect(begun.succeeded, "\(begun)")
+        let daemon = try #require(Daemon.find(mentioning: place).first { $0.isAlive })
+        let overlays = try daemon.descriptors().filter { $0.target.hasSuffix("(deleted)") }
+        #expect(overlays.count == 1, "\(overlays)")
+        #expect(
+          overlays.allSatisfy { $0.target.hasPrefix(first + "/") || $0.target.hasPrefix(second + "/") }, "\(overlays)")
+        try await run("umount", place)
+        #expect(try await eventually { !daemon.isAlive })
+      }
+      try TestFile.check(mkdir(links + "/stop", 0o755))
+      _ = try await swapping.value
+      #expect(try entries(first) == [] && entries(second) == [])
+    }
+
+    // MARK: The process
+
+    @Test(arguments: [true, false])
+    func keepsOnlyWhatItNeeds(staying: Bool) async throws {
+      let image = try sandbox.image(size: 4096)
+      let place = try sandbox.directory("mnt")
+      let overlays = try sandbox.directory("overlay")
+      let caller = try sandbox.directory("caller")
+      // A caller with a file open, in a directory of its own.
+      let script = #"""
+        cd "$1"
+        exec 9<"$2" 7>>"$1/file"
+        shift 2
+        exec "$@"
+        """#
+      let arguments =
+        [caller, image.path, Host.cowmount] + (staying ? ["--foreground"] : [])
+        + ["--overlay-dir", overlays, image.path, place]
+      let begun = Task { try await attempt("sh", ["-euc", script, "sh"] + arguments) }
+      #expect(try await eventually { try MountEntry.at(place)?.type == "fuse.cowmount" })
+      if !staying { #expect(try await begun.value.succeeded) }
+      sandbox.atEnd { [begun] in
+        try await run("umount", place)
+        #expect(try await begun.value.succeeded)
+      }
+      let daemon = try #require(Daemon.find(mentioning: place).first)
+      // Serving, so that it has come to its rest.
+      try expectBase(TestFile(place + "/disk.img"), 0..<4096)
+
+      let descriptors = try daemon.descriptors()
+      #expect(
+        !descriptors.contains { ["7", "9"].contains($0.number) && $0.target.hasPrefix(caller) }, "\(descriptors)")
+      #expect(!descriptors.contains { $0.target == caller + "/file" }, "\(descriptors)")
+      #expect(descriptors.count { $0.target == image.path } == 1, "\(descriptors)")
+      for descriptor in descriptors where !["0", "1", "2"].contains(descriptor.number) {
+        #expect(try daemon.flags(of: descriptor.number) & 0o2000000 != 0, "close-on-exec: \(descriptor)")
+      }
+      if !staying { #expect(Host.resolved("/proc/\(daemon.pid)/cwd") == "/") }
+
+      // CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN, in every thread.
+      let kept = "0000000000200004"
+      let threads = try entries("/proc/\(daemon.pid)/task")
+      #expect(threads.count > 2)
+      for thread in threads {
+        let status = try readText("/proc/\(daemon.pid)/task/\(thread)/status")
+        for line in ["CapEff:\t\(kept)", "CapPrm:\t\(kept)", "CapInh:\t0000000000000000", "NoNewPrivs:\t1"] {
+          #expect(status.split(separator: "\n").contains { $0 == line }, "thread \(thread) lacks '\(line)'")
+        }
+      }
+    }
+  }
+}
+
+extension Sandbox {
+  /// Mounts an image with its overlay in memory until the test ends.
+  fileprivate func mountInMemory(_ image: Image) async throws -> Daemon {
+    let place = try directory("mnt")
+    let result = try await attempt(Host.cowmount, ["--memory", image.path, place])
+    guard result.succeeded else { throw CommandFailure(result: result) }
+    atEnd { try await run("umount", place) }
+    return try #require(Daemon.find(mentioning: place).first)
+  }
+}

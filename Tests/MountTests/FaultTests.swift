@@ -1,0 +1,189 @@
+// Base and overlay that fail under a mount (Faults.swift in DiskIO): whoever needs the bytes is told, everybody else goes
+// on, and when the fault is gone it has left nothing. What injects the faults is in debug builds only, so these tests use
+// the debug binary beside them and not the one under test.
+
+#if DEBUG
+  import Glibc
+  import SystemPackage
+  import Testing
+
+  /// The debug binary, which is built with the tests.
+  private let debugBinary: String = {
+    let bundle = Host.resolved("/proc/self/exe")
+    let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") }.map(Host.resolved) ?? bundle
+    return String(tests[..<(tests.lastIndex(of: "/") ?? tests.endIndex)]) + "/cowmount"
+  }()
+
+  extension Mounted {
+    @Suite(.needs(.program(debugBinary))) struct Fault {
+      private static let size = 16 << 20
+      private static let written = Pattern(seed: 301)
+
+      /// A mount whose calls fail while a file is there.
+      private struct Faulty {
+        let daemon: Daemon
+        let file: String
+        let place: String
+        let trigger: String
+
+        /// - Parameters:
+        ///   - rules: as in COWMOUNT_TEST_FAULTS, without triggers.
+        ///   - options: of the command.
+        init(_ rules: String..., options: [String] = []) async throws {
+          let image = try sandbox.image(size: size, data: [0..<12 << 20])
+          let (place, overlays) = (try sandbox.directory("mnt"), try sandbox.directory("overlay"))
+          trigger = try sandbox.directory("trigger") + "/on"
+          let faults = rules.map { [trigger] in "\($0)@\(trigger)" }.joined(separator: ",")
+          let result = try await attempt(
+            debugBinary, options + ["--overlay-dir", overlays, image.path, place],
+            variables: ["COWMOUNT_TEST_FAULTS": faults])
+          guard result.succeeded, let daemon = Daemon.find(mentioning: place).first else {
+            throw CommandFailure(result: result)
+          }
+          self.place = place
+          self.daemon = daemon
+          file = place + "/disk.img"
+          sandbox.atEnd { [trigger, place] in
+            unlink(trigger)
+            if try MountEntry.at(place) != nil { try await run("umount", place) }
+            #expect(try await eventually { !daemon.isAlive })
+            #expect(try entries(overlays) == [])
+          }
+        }
+
+        /// Files that are read and written without the kernel's cache: what fails shows at once.
+        func open() throws -> TestFile { try TestFile(file, O_RDWR | O_DIRECT) }
+
+        func fail() throws { try TestFile(trigger, O_CREAT | O_WRONLY).close() }
+        func mend() { unlink(trigger) }
+      }
+
+      @Test func base() async throws {
+        let mount = try await Faulty("base-read:EIO")
+        let (file, other) = (try mount.open(), try mount.open())
+        try other.write(Self.written.bytes(1 << 20), at: 4 << 20)
+        try mount.fail()
+        #expect(throws: Errno.ioError) { try file.read(4096, at: 0) }
+        #expect(throws: Errno.ioError) { try TestFile(mount.file).read(10, at: 1 << 20) }
+        // Completing a block from the base fails its writer alone.
+        #expect(throws: Errno.ioError) { try file.write([1, 2, 3], at: 100) }
+        // Whoever needs no base notices nothing.
+        try expect(other, at: 4 << 20, holds: Self.written.bytes(1 << 20))
+        try other.write(Self.written.bytes(8192, at: 5), at: 8192)
+        try expect(other, at: 8192, holds: Self.written.bytes(8192, at: 5))
+        try other.allocate(.punchHole, 1 << 20..<2 << 20)
+        try expectZeros(other, 1 << 20..<2 << 20)
+        mount.mend()
+        try expectBase(file, 0..<8192)
+        try expectBase(TestFile(mount.file), 2 << 20..<3 << 20)
+        try file.write([1, 2, 3], at: 100)
+        try expect(file, at: 100, holds: [1, 2, 3])
+        try expectBase(file, 103..<8192)
+        #expect(mount.daemon.isAlive)
+      }
+
+      @Test func overlayRead() async throws {
+        let mount = try await Faulty("overlay-read:EIO")
+        let (file, other) = (try mount.open(), try mount.open())
+        try file.write(Self.written.bytes(65536), at: 65536)
+        try mount.fail()
+        #expect(throws: Errno.ioError) { try file.read(4096, at: 65536) }
+        #expect(throws: Errno.ioError) { try file.read(200_000, at: 0) }
+        try expectBase(other, 0..<65536)
+        try expectZeros(other, 13 << 20..<14 << 20)
+        mount.mend()
+        try expect(file, at: 65536, holds: Self.written.bytes(65536))
+        #expect(mount.daemon.isAlive)
+      }
+
+      @Test(arguments: [
+        ("overlay-write:EIO", Errno.ioError), ("overlay-reserve:ENOSPC", .noSpace), ("overlay-reserve:EIO", .ioError),
+      ])
+      func overlayWrite(rule: String, error: Errno) async throws {
+        let mount = try await Faulty(rule)
+        let (file, other) = (try mount.open(), try mount.open())
+        try file.write(Self.written.bytes(65536), at: 0)
+        try mount.fail()
+        #expect(throws: error) { try file.write(Self.written.bytes(65536), at: 1 << 20) }
+        #expect(throws: error) { try file.write([7], at: (2 << 20) + 5) }
+        try expectBase(other, 1 << 20..<3 << 20)
+        try expect(other, at: 0, holds: Self.written.bytes(65536))
+        // Held back by the kernel's cache, it shows when the data is to be safe.
+        let buffered = try TestFile(mount.file)
+        try buffered.write(Self.written.bytes(65536), at: 3 << 20)
+        #expect(throws: Errno.self) { try buffered.sync() }
+        mount.mend()
+        try file.write(Self.written.bytes(65536), at: 1 << 20)
+        try file.write([7], at: (2 << 20) + 5)
+        try buffered.write(Self.written.bytes(65536), at: 3 << 20)
+        try buffered.sync()
+        for offset in [0, 1 << 20, 3 << 20] { try expect(other, at: offset, holds: Self.written.bytes(65536)) }
+        try expectBase(other, 2 << 20..<(2 << 20) + 5)
+        try expect(other, at: (2 << 20) + 5, holds: [7])
+      }
+
+      @Test func punch() async throws {
+        let mount = try await Faulty("overlay-punch:EIO")
+        let file = try mount.open()
+        try file.write(Self.written.bytes(1 << 20), at: 0)
+        try mount.fail()
+        #expect(throws: Errno.ioError) { try file.allocate(.punchHole, 0..<1 << 20) }
+        mount.mend()
+        try expect(file, at: 0, holds: Self.written.bytes(1 << 20))
+        try file.allocate(.punchHole, 0..<1 << 20)
+        try expectZeros(file, 0..<1 << 20)
+      }
+
+      /// Nobody notices calls that are cut short or interrupted.
+      @Test func shortAndInterrupted() async throws {
+        let mount = try await Faulty(
+          "base-read:short:0.5", "base-read:eintr:0.5", "base-seek:eintr:0.5", "overlay-reserve:eintr:0.5",
+          "overlay-punch:eintr:0.5")
+        try mount.fail()
+        let file = try mount.open()
+        try expectBase(file, 0..<4 << 20)
+        for offset in stride(from: 0, to: 1 << 20, by: 10_000) { try file.write([9], at: offset) }
+        for offset in stride(from: 0, to: 1 << 20, by: 10_000) {
+          try expect(file, at: offset, holds: [9])
+          try expectBase(file, offset + 1..<offset + 10_000)
+        }
+        try file.allocate(.punchHole, 0..<1 << 20)
+        try expectZeros(file, 0..<1 << 20)
+      }
+
+      /// A whole-block write that comes while another write of the block waits for a slow base is not lost.
+      @Test func slowBase() async throws {
+        let mount = try await Faulty("base-read:delay=200", options: ["--block-size", "64k"])
+        try mount.fail()
+        let place = 5 << 16
+        let partial = Task.detached { try mount.open().write([0x11], at: place + 100) }
+        try await Task.sleep(for: .milliseconds(50))
+        let whole = [UInt8](repeating: 0xAA, count: 65536)
+        try mount.open().write(whole, at: place)
+        _ = try await partial.value
+        mount.mend()
+        var found = try mount.open().read(65536, at: place)
+        #expect([0xAA, 0x11].contains(found[100]))
+        found[100] = 0xAA
+        expect(found, equals: whole)
+      }
+
+      /// A signal lets a request that is being served come to its end; a second one does not wait for it.
+      @Test(arguments: [1, 2])
+      func endWhileTheBaseIsSlow(signals: Int) async throws {
+        let mount = try await Faulty(signals == 1 ? "base-read:delay=3000" : "base-read:delay=60000")
+        try mount.fail()
+        let reader = Task { try await attempt("head", ["-c", "10", mount.file], limit: .seconds(30)) }
+        try await Task.sleep(for: .milliseconds(500))
+        kill(mount.daemon.pid, SIGTERM)
+        try await Task.sleep(for: .seconds(1))
+        #expect(mount.daemon.isAlive, "it ended before the request did")
+        if signals == 2 { kill(mount.daemon.pid, SIGTERM) }
+        #expect(try await eventually(within: .seconds(8)) { !mount.daemon.isAlive })
+        #expect(try MountEntry.at(mount.place) == nil)
+        let result = try await reader.value
+        #expect(result.status < 128, "the reader hung: \(result)")
+      }
+    }
+  }
+#endif

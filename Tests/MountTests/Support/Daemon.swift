@@ -1,0 +1,69 @@
+// The cowmount process behind a mount, as /proc shows it.
+
+import Glibc
+import SystemPackage
+
+struct Daemon: Equatable, Sendable {
+  let pid: pid_t
+
+  /// The processes whose arguments have `text` in them and that run cowmount.
+  static func find(mentioning text: String) -> [Daemon] {
+    let processes = ((try? entries("/proc")) ?? []).compactMap { pid_t($0) }
+    return processes.filter { pid in
+      guard let name = try? readText("/proc/\(pid)/comm"), name.hasPrefix("cowmount") else { return false }
+      return (try? readText("/proc/\(pid)/cmdline"))?.contains(text) ?? false
+    }.map { Daemon(pid: $0) }
+  }
+
+  /// Whether the process is there and no zombie: nobody but init waits for it.
+  var isAlive: Bool {
+    guard let line = try? readText("/proc/\(pid)/stat"), let name = line.lastIndex(of: ")") else { return false }
+    let state = line[line.index(after: name)...].first { $0 != " " }
+    return state != "Z" && state != "X"
+  }
+
+  /// Whether threads of the process are left; its first one may be a zombie already.
+  var isServing: Bool { ((try? entries("/proc/\(pid)/task")) ?? []).count > 1 || isAlive }
+
+  /// Whether its memory needs never wait for file systems (PR_SET_IO_FLUSHER); not every root may ask for that.
+  func isFlusher() throws -> Bool {
+    let noIO = 0x80000
+    return try entries("/proc/\(pid)/task").allSatisfy { thread in
+      let line = try readText("/proc/\(pid)/task/\(thread)/stat")
+      let fields = line[(line.lastIndex(of: ")") ?? line.startIndex)...].split(separator: " ")
+      return fields.count > 7 && (Int(fields[7]) ?? 0) & noIO != 0
+    }
+  }
+
+  /// A line of /proc/PID/status in KiB.
+  func kibibytes(_ key: String) throws -> Int {
+    let line = try readText("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("\(key):") }
+    return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? -1
+  }
+
+  /// Descriptors and what they lead to.
+  func descriptors() throws -> [(number: String, target: String)] {
+    try entries("/proc/\(pid)/fd").map { number in
+      var target = [CChar](repeating: 0, count: 4096)
+      let count = readlink("/proc/\(pid)/fd/\(number)", &target, target.count)
+      return (number, String(decoding: target.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self))
+    }
+  }
+
+  /// open(2) flags of a descriptor.
+  func flags(of descriptor: String) throws -> Int {
+    let line = try readText("/proc/\(pid)/fdinfo/\(descriptor)").split(separator: "\n").first {
+      $0.hasPrefix("flags:")
+    }
+    return line.flatMap { Int($0.split(separator: "\t").last ?? "", radix: 8) } ?? -1
+  }
+
+  /// Bytes that the unnamed overlay file takes.
+  func overlaySpace(in directory: String) throws -> Int {
+    let overlay = try descriptors().first { $0.target.hasPrefix(directory + "/") && $0.target.hasSuffix("(deleted)") }
+    guard let overlay else { throw MissingNeed(description: "process \(pid) has no overlay in \(directory)") }
+    var result = stat()
+    try TestFile.check(stat("/proc/\(pid)/fd/\(overlay.number)", &result))
+    return Int(result.st_blocks) * 512
+  }
+}
