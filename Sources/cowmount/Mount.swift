@@ -153,7 +153,9 @@ struct Mount: ParsableCommand {
   }
 
   private func openImage() throws -> any Image {
-    let image = try source.open(FilePath(image), sharesWithWriters: forceShare)
+    let image = try source.open(
+      FilePath(image), sharesWithWriters: forceShare, overlayDir: overlayDir, inMemory: memory,
+      starter: foreground ? nil : getppid())
     return try window.window(over: image) { Cowmount.complain($0) }
   }
 

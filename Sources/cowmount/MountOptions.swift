@@ -36,7 +36,7 @@ struct MountOptions {
     "round-down", "round-up", "sector-size", "size", "threads", "xz-max-block", "xz-max-depth",
   ]
   /// Long options of ours that take none.
-  private static let flags: Set = ["force-share", "memory", "nonempty", "read-only"]
+  private static let flags: Set = ["decompress", "force-share", "memory", "nonempty", "read-only"]
 
   /// Puts long options in the place of those in -o arguments that are ours.
   static func expand(_ arguments: [String]) -> [String] {

@@ -24,13 +24,22 @@ enum Overlay {
   ///   - directory: what the user chose; by default $TMPDIR, else /var/tmp, as nbdkit's cow filter does.
   ///   - mountpoint: must not contain the directory, or the mount would hide where its own overlay is.
   init(directory: String?, avoiding mountpoint: Mountpoint) throws(OverlayError) {
-    let temporary = getenv("TMPDIR").map { String(cString: $0) } ?? ""
-    let chosen = FilePath(directory ?? (temporary.isEmpty ? "/var/tmp" : temporary))
+    let chosen = Self.chosen(directory)
     let resolved = try Self.check(chosen)
     if mountpoint.isDirectory, resolved.starts(with: mountpoint.path) {
       throw .insideMountpoint(chosen, mountpoint.path)
     }
     self = .directory(resolved)
+  }
+
+  private static func chosen(_ directory: String?) -> FilePath {
+    let temporary = getenv("TMPDIR").map { String(cString: $0) } ?? ""
+    return FilePath(directory ?? (temporary.isEmpty ? "/var/tmp" : temporary))
+  }
+
+  /// An empty unnamed file where the overlay will be, before it is known where the mount is.
+  static func scratch(directory: String?, inMemory: Bool) throws(Errno) -> File {
+    inMemory ? try File.scratchInMemory() : try File.scratch(in: chosen(directory))
   }
 
   private static func check(_ directory: FilePath) throws(OverlayError) -> FilePath {

@@ -2,6 +2,8 @@
 
 internal import ArgumentParser
 internal import BaseImage
+internal import CopyOnWrite
+internal import DiskIO
 internal import Logging
 internal import SystemPackage
 
@@ -24,7 +26,15 @@ struct SourceOptions: ParsableArguments {
     help: ArgumentHelp("Most decompressed blocks that are kept in memory.", valueName: "n"))
   var xzMaxDepth = 8
 
-  mutating func validate() throws {
+  @Flag(
+    name: .long,
+    help: """
+      Decompress the whole image into the overlay directory first, where the file can only be read from its beginning.
+      """)
+  var decompress = false
+
+  /// Checks what the options are.
+  func validate() throws {
     guard (1...1 << 40).contains(xzMaxBlock.bytes) else {
       throw ValidationError("--xz-max-block \(xzMaxBlock) must be from 1 to 1T")
     }
@@ -34,16 +44,34 @@ struct SourceOptions: ParsableArguments {
   }
 
   /// Opens the image in its format.
-  func open(_ path: FilePath, sharesWithWriters: Bool) throws -> any Image {
+  ///
+  /// - Parameters:
+  ///   - path: the image.
+  ///   - sharesWithWriters: whether to use one that another program has open for writing.
+  ///   - overlayDir: the directory to decompress to where that is needed; nil for the one that overlays are in by default.
+  ///   - inMemory: whether to decompress into memory instead.
+  ///   - starter: the process that waits for this one to be ready, if there is one.
+  func open(
+    _ path: FilePath, sharesWithWriters: Bool, overlayDir: String? = nil, inMemory: Bool = false,
+    starter: ProcessID? = nil
+  ) throws -> any Image {
     let file = try RawImage(path: path, sharesWithWriters: sharesWithWriters)
     let format = try format?.format ?? detect(file, path)
     guard format != .raw else { return file }
     let logger = Logger(label: "cowmount")
-    let image = try format.open(
-      file,
-      options: CompressionOptions(
-        maxBlock: xzMaxBlock.bytes, maxDepth: xzMaxDepth, isForced: self.format != nil,
-        report: { logger.warning("\($0)") }))
+    let progress = PassProgress(name: path.lastComponent?.string ?? "", starter: starter)
+    var options = CompressionOptions()
+    options.maxBlock = xzMaxBlock.bytes
+    options.maxDepth = xzMaxDepth
+    options.isForced = self.format != nil
+    if decompress {
+      options.scratch = { () throws(Errno) in try Overlay.scratch(directory: overlayDir, inMemory: inMemory) }
+      options.scratchLimit = inMemory ? Overlay.defaultMemory : .max
+    }
+    options.report = { logger.warning("\($0)") }
+    options.progress = progress.tell
+    defer { progress.end() }
+    let image = try format.open(file, options: options)
     let why = self.format == nil ? "by its first bytes" : "by --format"
     logger.info("\(file.source) is \(format) \(why): \(image.summary), \(image.size) bytes")
     return image

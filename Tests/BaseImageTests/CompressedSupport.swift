@@ -53,6 +53,12 @@ final class Workshop: Sendable {
   func open(
     _ name: String, as format: ImageFormat? = nil, _ options: CompressionOptions = CompressionOptions()
   ) throws -> CompressedImage {
+    try #require(try openAny(name, as: format, options) as? CompressedImage)
+  }
+
+  func openAny(
+    _ name: String, as format: ImageFormat? = nil, _ options: CompressionOptions = CompressionOptions()
+  ) throws -> any DescribedImage {
     let file = try RawImage(path: file(name))
     return try (format ?? ImageFormat.detect(in: file)).open(file, options: options)
   }
@@ -68,6 +74,19 @@ final class Workshop: Sendable {
       #expect(error.description.contains(file(name).string) && !error.description.contains("\n"))
       return error.problem
     }
+  }
+}
+
+extension CompressionOptions {
+  init(
+    maxBlock: UInt64 = 512 << 20, maxDepth: Int = 8, isForced: Bool = false,
+    report: @escaping @Sendable (String) -> Void = { _ in }
+  ) {
+    self.init()
+    self.maxBlock = maxBlock
+    self.maxDepth = maxDepth
+    self.isForced = isForced
+    self.report = report
   }
 }
 

@@ -89,7 +89,7 @@ import Testing
     let shared = try SharedMap(BlockMap.blocksPerWord)
     try concurrently(4) { index in
       let block = UInt64(index)
-      for round in 0..<40_000 {
+      for round in 0..<100_000 {
         let state: BlockState = round % 2 == 0 ? .allocated : .zero
         shared.map.set(block..<block + 1, to: state)
         if shared.map.state(of: block) != state {

@@ -149,15 +149,16 @@ import Testing
     // Long writes, so that trims come in their middle.
     let size = 64 * Self.blockSize
     let disk = try makeDisk(over: TestBase(filled(Self.baseByte, size)), access: access)
-    for _ in 0..<60 {
+    for _ in 0..<250 {
+      // Trims go on until the last write is done: a later first write of the block would cover up what was taken.
+      let writersLeft = Atomic(2)
       try concurrently(3) { index in
-        let bytes = filled(UInt8(index), size / 2)
-        for round in 0..<25 {
-          if index == 0 {
-            try disk.zero(0..<UInt64(size))
-          } else {
-            try disk.write(bytes, at: UInt64(round % 2 * size / 2))
-          }
+        if index == 0 {
+          repeat { try disk.zero(0..<UInt64(size)) } while writersLeft.load(ordering: .sequentiallyConsistent) > 0
+        } else {
+          let bytes = filled(UInt8(index), size / 2)
+          for round in 0..<4 { try disk.write(bytes, at: UInt64(round % 2 * size / 2)) }
+          writersLeft.subtract(1, ordering: .sequentiallyConsistent)
         }
       }
       try disk.zero(0..<UInt64(size))

@@ -36,29 +36,6 @@ enum BlockError: Error, Equatable {
   case failed(Errno)
 }
 
-/// What a user may choose for compressed images.
-public struct CompressionOptions: Sendable {
-  /// Most bytes of a block, which is what a read of one byte may have to decompress.
-  public var maxBlock: UInt64
-  /// Most blocks that are kept in memory.
-  public var maxDepth: Int
-  /// Whether the user named the format: then an archive is taken for what its bytes are.
-  public var isForced: Bool
-  /// Called with a line of text for what the user should know while the image is in use.
-  public var report: @Sendable (String) -> Void
-
-  /// Creates options.
-  public init(
-    maxBlock: UInt64 = 512 << 20, maxDepth: Int = 8, isForced: Bool = false,
-    report: @escaping @Sendable (String) -> Void = { _ in }
-  ) {
-    self.maxBlock = maxBlock
-    self.maxDepth = maxDepth
-    self.isForced = isForced
-    self.report = report
-  }
-}
-
 /// An image that is decompressed block by block where it is read.
 public final class CompressedImage: Image {
   private let file: RawImage
@@ -73,13 +50,16 @@ public final class CompressedImage: Image {
   public let name: String?
 
   /// Takes over an opened file and its blocks.
-  init(_ file: RawImage, name: String?, blocks: any BlockSource, cache: BlockCache, options: CompressionOptions) {
+  init(
+    _ file: RawImage, name: String?, blocks: any BlockSource, cache: BlockCache,
+    report: @escaping @Sendable (String) -> Void
+  ) {
     self.file = file
     self.name = name
     self.blocks = blocks
     self.cache = cache
     table = blocks.blocks
-    report = options.report
+    self.report = report
     for remark in blocks.remarks { report("\(file.source) \(remark)") }
   }
 

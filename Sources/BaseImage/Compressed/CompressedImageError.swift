@@ -24,6 +24,14 @@ public struct CompressedImageError: Error, Equatable, CustomStringConvertible {
     case unusable(Errno)
     /// There is no room to decompress it to.
     case cannotDecompress(Errno)
+
+    /// Whether decompressing all of it would help.
+    var isOfSize: Bool {
+      switch self {
+      case .blockTooLarge, .onePiece: true
+      default: false
+      }
+    }
   }
 
   let path: String

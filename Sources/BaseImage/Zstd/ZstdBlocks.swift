@@ -57,7 +57,8 @@ struct ZstdBlocks: BlockSource {
       }
       if !frame.isSkippable {
         frames += 1
-        let count = try frame.count ?? Self.count(file, place..<frame.end, limit: maxBlock)
+        let count =
+          if let count = frame.count { count } else { try Self.count(file, place..<frame.end, limit: maxBlock) }
         largest = max(largest, count)
         guard table.append(count: count, place: place, length: frame.end - place) else {
           throw .damaged("its frames tell of more bytes than a file can have")

@@ -51,7 +51,7 @@ final class Mount: Sendable {
     if !isUnmounted {
       Issue.record("cannot unmount: \(result.map(\.description) ?? "")")
       kill(daemon.pid, SIGKILL)
-      umount2(place, CInt(MNT_DETACH))
+      await sandbox.forceUnmount(place)
     }
     try await expectGone()
   }
@@ -76,7 +76,7 @@ final class Mount: Sendable {
     #expect(isDead, "the mount of a killed process is dead")
     #expect(try entries(overlays) == [], "a killed cowmount leaves no file")
     sandbox.atEnd { [place] in
-      if try MountEntry.at(place) != nil { umount2(place, CInt(MNT_DETACH)) }
+      if try MountEntry.at(place) != nil { await sandbox.forceUnmount(place) }
     }
   }
 
@@ -124,6 +124,11 @@ extension Sandbox {
       foreground = Task { try await attempt(Host.cowmount, arguments, limit: .seconds(120)) }
       let isReady = try await eventually { try MountEntry.at(place)?.type == "fuse.cowmount" }
       if !isReady { killDaemons() }
+      // It is in the table before it answers; then the process needs a moment to see that it does, and until then a
+      // signal would still make it fail to start.
+      var space = statvfs()
+      statvfs(place, &space)
+      try await Task.sleep(for: .milliseconds(100))
     } else {
       let entering = group.map { ["sh", "-euc", #"echo $$ > "$0/cgroup.procs"; exec "$@""#, $0] } ?? []
       let command = entering + [Host.cowmount] + arguments

@@ -45,7 +45,7 @@ final class Sandbox: Sendable {
     killDaemons()
     for entry in ((try? MountEntry.under(path)) ?? []).reversed() {
       Issue.record("\(entry.mountpoint) was still mounted")
-      umount2(entry.mountpoint, CInt(MNT_DETACH))
+      await forceUnmount(entry.mountpoint)
     }
     // One file system: should a mount be left all the same, it is not emptied.
     _ = try? await attempt("rm", ["-rf", "--one-file-system", path])
@@ -78,6 +78,11 @@ final class Sandbox: Sendable {
       _ = try? TestFile("\(control)/\(number)/abort", O_WRONLY).write(Array("1".utf8), at: 0)
     }
     umount2(control, CInt(MNT_DETACH))
+  }
+
+  /// Takes a mount away, whoever uses it.
+  func forceUnmount(_ place: String) async {
+    if umount2(place, CInt(MNT_DETACH)) == -1 { _ = try? await attempt("fusermount3", ["-u", "-z", place]) }
   }
 
   /// A new empty directory.

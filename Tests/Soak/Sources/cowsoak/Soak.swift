@@ -92,7 +92,7 @@ final class SoakRun {
     while now() < end, !rest.isEmpty {
       if parts.contains(.fuzz) {
         for _ in 0..<6 where now() < end && fuzzed < operations ?? .max {
-          fuzz(seed: nextSeed(), seconds: min(8, max(1, end - now())), operations: operations.map { $0 - fuzzed })
+          fuzz(seed: nextSeed(), seconds: min(5, max(1, end - now())), operations: operations.map { $0 - fuzzed })
         }
         if fuzzed >= operations ?? .max { rest.remove(.fuzz) }
       }
@@ -133,7 +133,7 @@ final class SoakRun {
     step("signals") {
       try signals.run(number)
       count("signalled ends", number)
-      return "\(number) ends while busy, 1 of a mount over a stopped one"
+      return "\(number) ends while busy, 1 while held open, 1 over a stopped mount"
     }
   }
 

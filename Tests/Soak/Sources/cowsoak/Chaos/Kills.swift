@@ -1,6 +1,7 @@
 // SIGKILL at any moment: while it starts, while it serves. Nothing is left but a dead mount, which the next cowmount clears.
 
 internal import Glibc
+internal import SystemPackage
 
 final class Kills {
   private let stage: Stage
@@ -28,14 +29,10 @@ final class Kills {
     mount.server.signal(SIGKILL)
     try mount.server.expectGone(within: 20, mount: false)
     try mount.expectUsersEnd(within: 5)
-    guard Self.isDead(mountpoint) else { throw Failure("the mount of a killed server is not dead") }
+    guard !Server.answers(mountpoint), errno == ENOTCONN else {
+      throw Failure("the mount of a killed server says \(Errno(rawValue: errno))")
+    }
     unlink(mount.image)
-  }
-
-  /// Whether a mount without a server is there: what is free on it comes from no cache.
-  private static func isDead(_ mountpoint: String) -> Bool {
-    var space = statvfs()
-    return statvfs(mountpoint, &space) == -1 && errno == ENOTCONN
   }
 
   /// In the background the command is two processes for a moment; the kill takes both.
@@ -54,7 +51,7 @@ final class Kills {
 
   /// A new cowmount clears what was left, shows the image as it is, and can be unmounted.
   private func expectClearable(_ mountpoint: String) throws {
-    let isDead = Self.isDead(mountpoint)
+    let isDead = !Server.answers(mountpoint) && errno == ENOTCONN
     let layout = BaseLayout(seed: random.next(), size: 200_001, random: &random)
     let image = try stage.directory("image") + "/disk.img"
     try layout.write(to: image)

@@ -16,6 +16,7 @@ final class Signals {
     for _ in 0..<number {
       try Watchdog.guarding("a signal while busy", on: stage, seconds: 30) { try endWhileBusy() }
     }
+    try Watchdog.guarding("a signal while a file is held open", on: stage, seconds: 30) { try endWhileHeldOpen() }
     try Watchdog.guarding("two signals while stuck", on: stage, seconds: 30) { try endWhileStuck() }
   }
 
@@ -42,6 +43,20 @@ final class Signals {
     try mount.server.expectGone(within: 20)
     try mount.expectUsersEnd(within: 5)
     unlink(mount.image)
+  }
+
+  /// Nobody asks for anything, so nothing wakes those who serve but the end itself.
+  private func endWhileHeldOpen() throws {
+    let image = try stage.directory("image") + "/disk.img"
+    try OpenFile(image, O_RDWR | O_CREAT).resize(to: 1 << 20)
+    let server = try Server(stage, image: image)
+    let ready = try stage.directory("ready") + "/ready"
+    let holder = try Child(["sh", "-c", #"exec 9<"$1"; : >"$2"; exec sleep 60"#, "sh", server.file, ready])
+    defer { holder.end() }
+    guard eventually(5, { access(ready, F_OK) == 0 }) else { throw Failure("the file cannot be opened") }
+    server.signal(SIGTERM)
+    try server.expectGone(within: 5)
+    unlink(image)
   }
 
   /// Its image lies in another mount whose server is stopped, so its reads do not end.

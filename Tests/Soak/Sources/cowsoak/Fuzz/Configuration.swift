@@ -52,8 +52,8 @@ struct Configuration: CustomStringConvertible {
     threads = random.pick([nil, nil, 2, 3, 32])
     overlay =
       switch random.below(10) {
-      case 0, 1, 2: .limited(max(size / random.pick([2, 5, 20]), 2 << 20))
-      case 3: .full(max(size / 3, 4 << 20))
+      case 0, 1, 2: .limited(max(size / random.pick([2, 5, 20]), blockSize))
+      case 3: .full(max(size / random.pick([2, 3, 6]), 2 * blockSize, 65536))
       case 4, 5: .memory
       default: .directory
       }

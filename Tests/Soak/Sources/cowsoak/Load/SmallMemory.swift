@@ -110,5 +110,5 @@ final class MemoryGroup {
   }
 
   /// Whether it is gone.
-  func remove() -> Bool { eventually(10) { rmdir(path) == 0 } }
+  func remove() -> Bool { eventually(10) { rmdir(path) == 0 || errno == ENOENT } }
 }

@@ -79,7 +79,7 @@ final class Child {
 
 /// Runs a program that must succeed.
 func mustRun(_ words: String..., limit: Double = 30) throws {
-  let status = try finish(words, limit: limit)
+  let status = try finish(words, limit: limit, output: nil)
   if status != 0 { throw Failure("'\(words.joined(separator: " "))' failed with status \(status)") }
 }
 
@@ -87,10 +87,12 @@ func mustRun(_ words: String..., limit: Double = 30) throws {
 ///
 /// - Throws: where it does not end in time; it is killed, and what hangs is told.
 @discardableResult
-func attempt(_ words: String..., limit: Double = 30) throws -> CInt { try finish(words, limit: limit) }
+func attempt(_ words: String..., limit: Double = 30) throws -> CInt {
+  try finish(words, limit: limit, output: "/dev/null")
+}
 
-private func finish(_ words: [String], limit: Double) throws -> CInt {
-  let child = try Child(words, output: "/dev/null")
+private func finish(_ words: [String], limit: Double, output: String?) throws -> CInt {
+  let child = try Child(words, output: output)
   if let status = child.wait(seconds: limit) { return status }
   let stacks = Stacks.of(child.pid)
   child.end()

@@ -45,7 +45,7 @@ final class Server {
       self.child = nil
     } else {
       let isReady = eventually(10) {
-        child.poll() != nil || MountEntry.at(place)?.type == "fuse.cowmount" && access(place, F_OK) == 0
+        child.poll() != nil || MountEntry.at(place)?.type == "fuse.cowmount" && Self.answers(place)
       }
       guard isReady, child.poll() == nil else {
         child.end()
@@ -57,6 +57,12 @@ final class Server {
     var status = stat()
     stat(place, &status)
     file = status.st_mode & S_IFMT == S_IFREG ? place : "\(place)/\(image.split(separator: "/").last ?? "")"
+  }
+
+  /// Whether the mount at a place has a server. (What is free on it comes from no cache.)
+  static func answers(_ mountpoint: String) -> Bool {
+    var space = statvfs()
+    return statvfs(mountpoint, &space) == 0
   }
 
   var isAlive: Bool {
