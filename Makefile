@@ -30,7 +30,7 @@ BUILD_NEEDS = $(SWIFT)= pkg-config=pkg-config fuse3.pc=libfuse3-dev liblzma.pc=l
   libzstd.pc=libzstd-dev
 RUN_NEEDS = fusermount3=fuse3
 DEMO_NEEDS = mkfs.ext4=e2fsprogs losetup=mount
-FAST_TEST_NEEDS = xz=xz-utils zstd=zstd
+FAST_TEST_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk parted=parted
 TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-system-x86_64=qemu-system-x86 \
   perl=perl setpriv=util-linux $(FAST_TEST_NEEDS)
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc

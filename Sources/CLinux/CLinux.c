@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -83,6 +84,16 @@ int clinux_keep_capabilities(uint64_t kept) {
 }
 
 int clinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
+
+void clinux_populate(void *start, size_t count) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = ((uintptr_t)start + page - 1) / page * page;
+  uintptr_t end = ((uintptr_t)start + count) / page * page;
+  // Linux 5.14; before, the pages come at first touch.
+  if (first < end) madvise((void *)first, end - first, MADV_POPULATE_WRITE);
+}
+
+size_t clinux_allocation_size(void *allocation) { return malloc_usable_size(allocation); }
 
 int clinux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 

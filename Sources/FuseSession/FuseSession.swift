@@ -20,6 +20,8 @@ public final class FuseSession {
   private let mountpoint: Mountpoint
   private var device: String?
   private var workers: [Worker] = []
+  /// A signal to end that came while the mount was being made.
+  private var early: CInt?
 
   /// Signals that ``waitForEnd()`` waits for and that end a session.
   private static let endings = [SIGINT, SIGTERM, SIGHUP]
@@ -105,7 +107,11 @@ public final class FuseSession {
       }
     }
     while !state.isReady.load(ordering: .acquiring) {
-      guard waitForSignal() == SessionState.wakeUp, state.workerCount.load(ordering: .acquiring) > 0 else {
+      let signal = waitForSignal()
+      // A wake-up that comes together with it is taken second.
+      if signal != SessionState.wakeUp { early = signal }
+      let canServe = early == nil && state.workerCount.load(ordering: .acquiring) > 0
+      guard canServe || state.isReady.load(ordering: .acquiring) else {
         throw .refused(mountpoint.path, FuseLog.take(or: "interrupted"))
       }
     }
@@ -143,10 +149,13 @@ public final class FuseSession {
   ///
   /// - Parameter lookRound: called every few seconds while requests come, and once after the last of them.
   public func waitForEnd(_ lookRound: () -> Void) -> End {
+    if let early { return .signal(early) }
     while state.workerCount.load(ordering: .acquiring) > 0 {
       state.watcherRests.store(true, ordering: .relaxed)
       let signal = waitForSignal()
       if signal != SessionState.wakeUp { return .signal(signal) }
+      // Wake-ups do not queue: the one for the request may be the one for the end, too.
+      guard state.workerCount.load(ordering: .acquiring) > 0 else { break }
       lookRound()
       if let signal = waitForSignal(milliseconds: Self.pause * 1000), signal != SessionState.wakeUp {
         return .signal(signal)

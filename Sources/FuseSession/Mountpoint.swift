@@ -67,7 +67,7 @@ public struct Mountpoint: Sendable {
   /// Asked with statfs(2): attributes the kernel remembers, and answers for the dead.
   private static func isDead(_ place: FilePath) -> Bool {
     var status = statvfs()
-    return place.withPlatformString({ statvfs($0, &status) }) == -1 && errno == ENOTCONN
+    return place.withPlatformString({ statvfs($0, &status) }) == -1 && [ENOTCONN, ECONNABORTED].contains(errno)
   }
 
   private static func hasEntries(_ path: FilePath) throws(FuseError) -> Bool {

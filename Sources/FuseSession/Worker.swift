@@ -97,6 +97,7 @@ private final class Context: @unchecked Sendable {
   private func serveRequests() {
     var buffer = fuse_buf()
     defer { free(buffer.mem) }
+    var isPopulated = false
     while !state.isStopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
       let result = fuse_session_receive_buf(session, &buffer)
       switch result {
@@ -108,10 +109,22 @@ private final class Context: @unchecked Sendable {
         if result < 0 { state.hasFailed.store(true, ordering: .releasing) }
         return
       }
+      if !isPopulated {
+        populate(buffer)
+        isPopulated = true
+      }
       if state.watcherRests.load(ordering: .relaxed), state.watcherRests.exchange(false, ordering: .relaxed) {
         state.wakeWatcher()
       }
       fuse_session_process_buf(session, &buffer)
     }
+  }
+
+  /// Has this worker's memory backed before it is needed. Under a memory limit, the kernel may wait for write-back before
+  /// it gives a new page, and that write-back may be waiting for this worker.
+  private func populate(_ request: fuse_buf) {
+    clinux_populate(request.mem, clinux_allocation_size(request.mem))
+    clinux_populate(bytes.address, bytes.capacity)
+    clinux_populate(vectors.address, vectors.capacity)
   }
 }

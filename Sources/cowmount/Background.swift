@@ -43,9 +43,11 @@ struct Background: ~Copyable {
   /// Lets go of terminal and directory, and lets the parent go.
   borrowing func ready() {
     chdir("/")
-    let null = open("/dev/null", O_RDWR)
-    for descriptor in CInt(0)...2 { dup2(null, descriptor) }
-    if null > 2 { close(null) }
+    for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
+      // Without /dev/null none is better than the caller's: who waits for its end would wait for the mount's.
+      close(descriptor)
+      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY)
+    }
     var byte: UInt8 = 1
     // Nobody waits any more: the user gave up, so the mount is not wanted.
     if write(readyPipe, &byte, 1) != 1 { kill(getpid(), SIGTERM) }

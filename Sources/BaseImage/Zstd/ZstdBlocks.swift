@@ -106,7 +106,8 @@ struct ZstdBlocks: BlockSource {
       try decompressInPieces(block, into: buffer)
     }
     guard block.detail != 0, UInt64(buffer.count) == block.count else { return }
-    guard XXHash64.hash(UnsafeRawBufferPointer(buffer)) & 0xFFFF_FFFF == block.detail & 0xFFFF_FFFF else { throw .damaged }
+    let checksum = UInt32(truncatingIfNeeded: XXHash64.hash(UnsafeRawBufferPointer(buffer)))
+    guard Self.detail(checksum: checksum) == block.detail else { throw .damaged }
   }
 
   private func decompressAtOnce(

@@ -52,6 +52,12 @@ extern const int clinux_cap_dac_read_search;
 // Tells the kernel that this process serves its memory reclaim (PR_SET_IO_FLUSHER). 0, or -1 with errno.
 int clinux_set_io_flusher(void);
 
+// Backs the whole pages in this range of private memory now instead of at first touch.
+void clinux_populate(void *start, size_t count);
+
+// Bytes that malloc gave for this pointer.
+size_t clinux_allocation_size(void *allocation);
+
 // An unnamed file in memory, close-on-exec. The descriptor, or -1 with errno.
 int clinux_memory_file(const char *name);
 

@@ -58,7 +58,7 @@ struct Configuration: CustomStringConvertible {
       default: .directory
       }
     detectsZeroes = random.chance(0.4)
-    onFile = random.chance(0.2) && false
+    onFile = random.chance(0.2)
     processes = random.pick([1, 2, 3, 4])
     threadsPerProcess = random.pick([1, 2, 3])
     let isFull: Bool
