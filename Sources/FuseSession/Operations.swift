@@ -52,7 +52,8 @@ func makeOperations() -> fuse_lowlevel_ops {
     }
   }
   operations.lseek = { request, inode, offset, whence, _ in
-    withFileSystem(request) { $0.seek($1, inode: inode, offset: UInt64(max(0, offset)), whence: whence) }
+    guard offset >= 0 else { return refuse(request, .noSuchAddressOrDevice) }
+    withFileSystem(request) { $0.seek($1, inode: inode, offset: UInt64(offset), whence: whence) }
   }
   operations.statfs = { request, _ in
     withFileSystem(request) { $0.statistics($1) }

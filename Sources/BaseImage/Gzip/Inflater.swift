@@ -44,7 +44,7 @@ struct Inflater: ~Copyable {
   var firstInputByte: UInt8? { availableInput > 0 ? stream.pointee.next_in.pointee : nil }
 
   func skipInputByte() {
-    stream.pointee.next_in += 1
+    stream.pointee.next_in = stream.pointee.next_in?.advanced(by: 1)
     stream.pointee.avail_in -= 1
   }
 

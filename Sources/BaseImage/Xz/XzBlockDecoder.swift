@@ -45,8 +45,9 @@ struct XzBlockDecoder: ~Copyable {
     try takeInput()
     let headerSize = try readHeader()
     guard lzma_block_decoder(stream, block) == LZMA_OK else { throw .damaged }
-    stream.pointee.next_in += headerSize
-    stream.pointee.avail_in -= headerSize
+    // Written out: with += and -=, Swift 6.3 crashes under --sanitize thread.
+    stream.pointee.next_in = stream.pointee.next_in?.advanced(by: headerSize)
+    stream.pointee.avail_in = stream.pointee.avail_in - headerSize
     stream.pointee.next_out = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
     stream.pointee.avail_out = buffer.count
     let isWhole = UInt64(buffer.count) == place.count
@@ -102,7 +103,8 @@ struct XzBlockDecoder: ~Copyable {
   /// A dictionary never needs more bytes than the block has, whatever the header says: without this, a few bytes of a
   /// bad file would allocate 4 GiB, and small blocks would cost as much memory as large ones.
   private func limitDictionary() {
-    for filter in UnsafeBufferPointer(start: filters, count: Self.filterCount) {
+    for index in 0..<Self.filterCount {
+      let filter = filters[index]
       guard filter.id != Self.unknown else { return }
       guard filter.id == Self.lzma2, let options = filter.options else { continue }
       let lzma = options.assumingMemoryBound(to: lzma_options_lzma.self)
