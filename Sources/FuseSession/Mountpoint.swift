@@ -55,8 +55,8 @@ public struct Mountpoint: Sendable {
   ///
   /// - Returns: whether there was one.
   private static func clearDeadMount(at path: FilePath, type: String) throws(FuseError) -> Bool {
-    // The path itself cannot be resolved through a dead mount, its parent can.
-    let place = (try? path.resolvingParent()) ?? path
+    // Links are followed as far as a dead mount lets them be.
+    let place = (try? path.resolved()) ?? (try? path.resolvingParent()) ?? path
     guard isDead(place) else { return false }
     guard (try? MountTable().entry(at: place))?.type == type else { throw .stuck(path) }
     unmount(place)

@@ -173,10 +173,13 @@ import Testing
     let told = try workshop.bytes(of: "told.zst")
     let parts = try "abcdef".map { try workshop.bytes(of: "part.a\($0).zst").count }
     let table = seekTable(parts.map { ($0, 10_000, []) }, hasChecksums: false)
-    for original in [try workshop.bytes(of: "piped.zst"), told, told + table] {
+    for original in [told, told + table] {
       let survival = try workshop.survive(original, of: raw, as: .zstd, rounds: 400)
       #expect(survival.refused > 0 && survival.opened > 0, "seed \(testSeed)")
     }
+    // To count their bytes, all of these are decompressed when the file is opened: damage is found then.
+    let piped = try workshop.survive(try workshop.bytes(of: "piped.zst"), of: raw, as: .zstd, rounds: 400)
+    #expect(piped.refused > 0 && piped.failed == 0, "seed \(testSeed)")
   }
 
   /// A header of a few bytes that tells of a frame of exbibytes, or of a window of gibibytes.
