@@ -38,7 +38,7 @@ BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qe
   qemu-storage-daemon=qemu-system-common xmount=xmount
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test check tsan asan bench soak fuzz install uninstall clean help
+.PHONY: build demo test check tsan asan bench soak install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -84,10 +84,6 @@ soak: ## A fuzz and chaos run against a shadow, half an hour: make soak ARGS="--
 	$(SWIFT) build --package-path Tests/Soak --configuration release --product cowsoak
 	$(AS_ROOT) Tests/Soak/.build/release/cowsoak --cowmount $(abspath $(BINARY)) $(ARGS)
 
-fuzz: ## libFuzzer on what reads outside bytes, one minute
-	$(NEED)
-	Tests/Fuzz/run.sh
-
 install: ## Binary and manual page below PREFIX (/usr/local); DESTDIR for packagers
 	@test -x $(BINARY) || $(MAKE) --no-print-directory build
 	install -D --mode=755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/cowmount
@@ -97,7 +93,7 @@ uninstall: ## Takes away what install has put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/cowmount $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
 
 clean: ## Everything that was built
-	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Soak/.build Tests/Fuzz/.build
+	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Soak/.build
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
