@@ -120,11 +120,9 @@ private final class Context: @unchecked Sendable {
     }
   }
 
-  /// Has this worker's memory backed before it is needed. Under a memory limit, the kernel may wait for write-back before
+  /// Has the memory for requests backed before a large write comes. Under a memory limit, the kernel may wait for write-back before
   /// it gives a new page, and that write-back may be waiting for this worker.
   private func populate(_ request: fuse_buf) {
     clinux_populate(request.mem, clinux_allocation_size(request.mem))
-    clinux_populate(bytes.address, bytes.capacity)
-    clinux_populate(vectors.address, vectors.capacity)
   }
 }
