@@ -120,8 +120,8 @@ private final class Context: @unchecked Sendable {
     }
   }
 
-  /// Has the memory for requests backed before a large write comes. Under a memory limit, the kernel may wait for write-back before
-  /// it gives a new page, and that write-back may be waiting for this worker.
+  /// Has the memory for requests backed before a large write comes. Under a memory limit, the kernel may wait for
+  /// write-back before it gives a new page, and that write-back may be waiting for this worker.
   private func populate(_ request: fuse_buf) {
     clinux_populate(request.mem, clinux_allocation_size(request.mem))
   }
