@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/types.h>
 #include <syslog.h>
 #include <ucontext.h>
@@ -51,6 +53,16 @@ int clinux_set_nocow(int fd) {
   if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == -1) return -1;
   flags |= FS_NOCOW_FL;
   return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+int clinux_stores_allocate(int fd) {
+  struct statfs status;
+  return fstatfs(fd, &status) == 0 && (status.f_type == EXT4_SUPER_MAGIC || status.f_type == XFS_SUPER_MAGIC);
+}
+
+int clinux_write_back(int fd) {
+  const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  return sync_file_range(fd, 0, 0, all);
 }
 
 int clinux_ofd_lock_shared(int fd, int64_t byte) {

@@ -116,13 +116,15 @@ extension CowDisk {
     let size = whole.upperBound - whole.lowerBound
     try limit.take(size)
     do {
-      try store.reserve(whole)
-      try copyUp(whole.lowerBound..<range.lowerBound, state: state)
-      switch content {
-      case .bytes(let bytes): try store.writeFirst(bytes, at: range.lowerBound)
-      case .zeros: try store.writeZeros(range)
+      let allocates = store.allocatesOnWrite(whole)
+      if !allocates { try store.reserve(whole) }
+      do {
+        try fill(whole, range, with: content, state: state)
+      } catch .ioError where allocates {
+        // For want of space? The reservation says so, or the space is there now.
+        try store.reserve(whole)
+        try fill(whole, range, with: content, state: state)
       }
-      try copyUp(range.upperBound..<whole.upperBound, state: state)
     } catch {
       // O7. The blocks have no bytes of their own yet, so nothing but the reservation goes. Should this fail too,
       // space is lost until the blocks are written or trimmed, and the first error is still the one to report.
@@ -131,6 +133,18 @@ extension CowDisk {
       throw error
     }
     map.set(blocks, to: .allocated)
+  }
+
+  /// Gives every byte of the blocks `whole` its value: `content` in `range`, what is read there now around it.
+  private func fill(
+    _ whole: Range<UInt64>, _ range: Range<UInt64>, with content: Content, state: BlockState
+  ) throws(Errno) {
+    try copyUp(whole.lowerBound..<range.lowerBound, state: state)
+    switch content {
+    case .bytes(let bytes): try store.writeFirst(bytes, at: range.lowerBound)
+    case .zeros: try store.writeZeros(range)
+    }
+    try copyUp(range.upperBound..<whole.upperBound, state: state)
   }
 
   /// Copies what `range`, part of one block that is not allocated, reads as into the overlay.

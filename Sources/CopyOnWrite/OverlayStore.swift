@@ -2,10 +2,17 @@
 // and the file system's own page cache and extents do the rest).
 //
 // Writing goes through a shared mapping where possible, because a 4 KiB pwrite costs many times a memory copy where the
-// page cache holds large folios. What makes that safe is that a block's space is reserved before its first store: a
-// store into a hole of a full file system would be SIGBUS, a failed reservation is an errno. What no reservation can
-// prevent (a failing disk) comes back from the guarded copy as EIO. Where the file system cannot reserve, or the mapping
-// does not reach (no address space, a disk that grew far beyond its first size), the same calls use pread and pwrite.
+// page cache holds large folios. What makes that safe is that a block has its space before its first store is done, and
+// that every store is guarded: a fault (SIGBUS) comes back as an error.
+//
+// A block gets its space in one of two ways. A reservation (fallocate) is an errno where the file system is full, but
+// allocates there and then: random 4 KiB blocks cost a journalled change of the extent tree each, half of a first write's
+// time on ext4. Where the file system itself sets space aside as a store makes a page writable, a small first write leaves
+// it to that, and the file system allocates later, in order and many blocks at once. If such a store faults, a
+// reservation tells why: ENOSPC, or nothing, and the store is tried again.
+//
+// What nothing can prevent (a failing disk) is EIO. Where the file system cannot reserve, or the mapping does not reach
+// (no address space, a disk that grew far beyond its first size), the same calls use pread and pwrite.
 
 internal import DiskIO
 internal import SystemPackage
@@ -27,6 +34,8 @@ struct OverlayStore: ~Copyable, Sendable {
   /// Bytes from the start that are read and written through the mapping.
   private let mappedLength: UInt64
   private let canReserve: Bool
+  /// Whether stores into the mapping find their space, or fault.
+  private let storesAllocate: Bool
   /// Never written: memory that the kernel backs with its one page of zeros.
   private let zeros: LazyMemory
 
@@ -49,6 +58,7 @@ struct OverlayStore: ~Copyable, Sendable {
       case .some(let mapping): mapping.length
       case .none: 0
       }
+    storesAllocate = mappedLength > 0 && file.storesAllocate
     self.mapping = mapping
     self.canReserve = canReserve
     self.zeros = zeros
@@ -81,7 +91,20 @@ struct OverlayStore: ~Copyable, Sendable {
 
   /// Sets space for these bytes aside; storing to them cannot fail for want of it.
   func reserve(_ range: Range<UInt64>) throws(Errno) {
-    if canReserve { try file.reserve(range) }
+    guard canReserve else { return }
+    do {
+      try file.reserve(range)
+    } catch .noSpace where storesAllocate {
+      // For each stored page xfs sets aside what the worst tree of extents would need, up to five times the page.
+      try file.writeBack()
+      try file.reserve(range)
+    }
+  }
+
+  /// Whether a first write of these bytes may go ahead without ``reserve(_:)``: it either finds its space or throws
+  /// `.ioError`.
+  func allocatesOnWrite(_ range: Range<UInt64>) -> Bool {
+    storesAllocate && range.upperBound <= mappedLength && range.upperBound - range.lowerBound < Self.leastByCall
   }
 
   /// Gives the space of these bytes back where the file system can; they read as zeros from now on if it does.
@@ -103,6 +126,8 @@ struct OverlayStore: ~Copyable, Sendable {
 
   /// Most bytes that one call of ``writeFirst(_:at:)`` hands to the page cache.
   private static let piece: UInt64 = 16 << 10
+  /// First writes of fewer bytes than this are stored into the mapping.
+  private static let leastByCall = 2 * piece
 
   /// Writes into blocks that have their space and nothing in it yet.
   ///
@@ -110,7 +135,7 @@ struct OverlayStore: ~Copyable, Sendable {
   /// goes in pieces, because the page cache makes folios of the size of a write, and what stores into a folio's pages
   /// later pays for all of it at its first touch. Small writes gain nothing from it.
   func writeFirst(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-    guard bytes.count >= 2 * Self.piece else { return try write(bytes, at: offset) }
+    guard bytes.count >= Self.leastByCall else { return try write(bytes, at: offset) }
     var position = offset
     let end = offset + UInt64(bytes.count)
     while position < end {

@@ -35,6 +35,17 @@ extension File {
     try allocate(.reserve, clinux_falloc_keep_size, range)
   }
 
+  /// Whether a store into a hole of this file's mapping either has its space or faults: the file system sets the space
+  /// aside when it makes the page writable (delayed allocation of ext4 and xfs). On others a store may seem to work and be
+  /// lost when the page is written back.
+  public var storesAllocate: Bool { clinux_stores_allocate(descriptor) == 1 }
+
+  /// Has what was stored written to the disk, for the sake of space: only then does a file system that allocates late know
+  /// how much it needs, and gives back what it had set aside beyond that.
+  public func writeBack() throws(Errno) {
+    _ = try attempt(.write) { _ in clinux_write_back(descriptor) }
+  }
+
   /// Gives the space of these bytes back; they read as zeros.
   public func punchHole(_ range: Range<UInt64>) throws(Errno) {
     try allocate(.punch, clinux_falloc_punch_hole | clinux_falloc_keep_size, range)

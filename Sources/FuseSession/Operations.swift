@@ -3,6 +3,7 @@
 import CFuse
 import CLinux
 import Glibc
+import Synchronization
 import SystemPackage
 
 /// The callbacks that every session uses.
@@ -28,6 +29,11 @@ func makeOperations() -> fuse_lowlevel_ops {
   }
   operations.open = { request, _, info in
     guard let request, let info else { return }
+    if info.pointee.flags & O_ACCMODE != O_RDONLY {
+      SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
+        $0.expectsWrites.store(true, ordering: .relaxed)
+      }
+    }
     Request(request).reply(open: info)
   }
   operations.readdir = { request, inode, size, offset, _ in

@@ -109,7 +109,7 @@ private final class Context: @unchecked Sendable {
         if result < 0 { state.hasFailed.store(true, ordering: .releasing) }
         return
       }
-      if !isPopulated {
+      if !isPopulated, state.expectsWrites.load(ordering: .relaxed) {
         populate(buffer)
         isPopulated = true
       }
@@ -120,7 +120,7 @@ private final class Context: @unchecked Sendable {
     }
   }
 
-  /// Has the memory for requests backed before a large write comes. Under a memory limit, the kernel may wait for
+  /// Has the memory for requests backed before a large write comes, but not in a mount that nobody writes to. Under a memory limit, the kernel may wait for
   /// write-back before it gives a new page, and that write-back may be waiting for this worker.
   private func populate(_ request: fuse_buf) {
     clinux_populate(request.mem, clinux_allocation_size(request.mem))

@@ -46,6 +46,47 @@ extension Mounted {
       try expect(file, at: 2 << 20, holds: Pattern(seed: 141).bytes(end - 2 << 20, at: 2 << 20))
     }
 
+    /// Small blocks here and there get their space when they are stored, and a place on the disk only later: what was
+    /// acknowledged must find one.
+    @Test(arguments: ["tmpfs", "ext4", "xfs"])
+    func scattered(type: String) async throws {
+      let small = try await sandbox.smallFileSystem(type, size: type == "xfs" ? "320M" : "16M")
+      let free = try await fillUp(small, leaving: 12 << 20)
+      let overlays = small + "/overlays"
+      mkdir(overlays, 0o755)
+      let mount = try await sandbox.mount(sandbox.image(size: Self.size, data: []), overlays: overlays)
+      let file = try mount.open(O_RDWR | O_DIRECT)
+      let pattern = Pattern(seed: 145)
+      let blocks = Self.size / 4096
+      var written: [Int] = []
+      let error = #expect(throws: Errno.self) {
+        for index in 0..<blocks {
+          // An odd number and a power of two: every block once, none beside the one before.
+          let block = index * 7919 % blocks
+          try file.write(pattern.bytes(4096, at: block * 4096), at: block * 4096)
+          written.append(block)
+        }
+      }
+      #expect(error == .noSpace)
+      #expect(written.count * 4096 > free / 10 * 8, "of \(free) bytes")
+      try await run("sync", "-f", small)
+      try TestFile("/proc/sys/vm/drop_caches", O_WRONLY).write(Array("3".utf8), at: 0)
+      for block in written {
+        try expect(file, at: block * 4096, holds: pattern.bytes(4096, at: block * 4096), "block \(block)")
+      }
+      #expect(mount.daemon.isAlive)
+    }
+
+    /// Takes all but `left` bytes of a file system; how many there are then.
+    private func fillUp(_ directory: String, leaving left: Int) async throws -> Int {
+      var space = statvfs()
+      statvfs(directory, &space)
+      let free = Int(space.f_bavail) * Int(space.f_frsize)
+      if free > left { try await run("fallocate", "-l", "\(free - left)", directory + "/filler") }
+      statvfs(directory, &space)
+      return Int(space.f_bavail) * Int(space.f_frsize)
+    }
+
     @Test(arguments: ["tmpfs", "ext4"])
     func buffered(type: String) async throws {
       let small = try await sandbox.smallFileSystem(type, size: "8M")

@@ -35,6 +35,13 @@ int clinux_block_device_size(int fd, uint64_t *bytes);
 // Asks for no copy-on-write and no checksums on an empty file (btrfs). 0, or -1 with errno where not supported.
 int clinux_set_nocow(int fd);
 
+// Whether the file is on a file system whose page_mkwrite sets space aside for a page of a hole before a store reaches it,
+// and turns a lack of space into SIGBUS: ext4 and xfs.
+int clinux_stores_allocate(int fd);
+
+// Writes the file's dirty pages back and waits for that.
+int clinux_write_back(int fd);
+
 // Open file description locks on one byte. clinux_ofd_is_locked: 1 where another opening's lock is in the way of an
 // exclusive one, else 0. Both: -1 with errno.
 int clinux_ofd_lock_shared(int fd, int64_t byte);

@@ -12,7 +12,8 @@ extension Sandbox {
       let file = place + ".img"
       try await run("truncate", "-s", size, file)
       // Nothing kept back for root.
-      try await run("mkfs.\(type)", "-q", "-F", "-m", "0", "-O", "^has_journal", file)
+      let options = type == "ext4" ? "-F -m 0 -O ^has_journal" : ""
+      try await shell("mkfs.\(type) -q \(options) \"$1\"", file)
       let device = try await loopDevice(file)
       try await mountOther(device, at: place)
       try await run("rm", "-rf", place + "/lost+found")
