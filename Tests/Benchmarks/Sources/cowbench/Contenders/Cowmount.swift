@@ -1,4 +1,4 @@
-// cowmount itself, in the foreground so that its process is known; nothing else differs from everyday use.
+// cowmount itself, as in everyday use.
 
 import SystemPackage
 
@@ -12,9 +12,8 @@ final class Cowmount: Contender {
 
   func prepare(_ base: Base, on stage: Stage) async throws -> FilePath {
     let folder = try stage.mountFolder()
-    try await stage.serve(
-      executables[0],
-      ["--foreground", "--overlay-dir", stage.directory.string, base.path.string, folder.string])
+    try await command(executables[0], ["--overlay-dir", stage.directory.string, base.path.string, folder.string])
+    stage.adoptStray()
     let file = folder.appending(base.name)
     try await stage.waitUntilReady(file, size: base.size)
     return file
