@@ -27,12 +27,12 @@ RUN_TESTS = $(if $(AS_ROOT),$(TEST_BUNDLE) --testing-library swift-testing,\
 
 # What a command looks for, and the Debian package that has it.
 BUILD_NEEDS = $(SWIFT)= pkg-config=pkg-config fuse3.pc=libfuse3-dev liblzma.pc=liblzma-dev zlib.pc=zlib1g-dev \
-  libzstd.pc=libzstd-dev
+  libzstd.pc=libzstd-dev libnbd.pc=libnbd-dev
 RUN_NEEDS = fusermount3=fuse3
 DEMO_NEEDS = mkfs.ext4=e2fsprogs losetup=mount
 FAST_TEST_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk parted=parted
 TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-system-x86_64=qemu-system-x86 \
-  perl=perl setpriv=util-linux $(FAST_TEST_NEEDS)
+  perl=perl setpriv=util-linux nbdkit=nbdkit qemu-nbd=qemu-utils psktool=gnutls-bin $(FAST_TEST_NEEDS)
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
 BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
   qemu-storage-daemon=qemu-system-common xmount=xmount

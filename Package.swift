@@ -35,10 +35,11 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CLinux"),
+    .target(name: "CNbd"),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
     .target(
-      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
+      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
       swiftSettings: strict),
     .target(
       name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", system, logging],

@@ -20,9 +20,15 @@ public protocol Image: BaseReader {
 
   /// What is different from when the image was opened, in words, or nil where nothing is. Called every few seconds.
   func change() -> String?
+
+  /// Told when the mount is about to end: from here on, reads that wait for something far away fail soon.
+  func prepareToEnd()
 }
 
 extension Image {
   /// As many as the size has.
   public var dataSectors: UInt64 { (size + 511) / 512 }
+
+  /// Nothing: reads never wait for long.
+  public func prepareToEnd() {}
 }

@@ -12,6 +12,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
   case inUse(FilePath)
   /// A system call failed on it.
   case unusable(FilePath, Errno)
+  /// An NBD server, with its URI, or an export of it cannot be used.
+  case server(String, NbdProblem)
 
   /// One line that names the image and the way out.
   public var description: String {
@@ -28,6 +30,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
       "\(path): you may not read this image; change its permissions or run as a user who may"
     case .unusable(let path, let error):
       "cannot open the image \(path): \(error)"
+    case .server(let uri, let problem):
+      "\(uri): \(problem)"
     }
   }
 }

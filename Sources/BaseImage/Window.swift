@@ -40,6 +40,9 @@ public final class Window: Image {
   /// to rely on.
   public func change() -> String? { base.change() }
 
+  /// Told to the base.
+  public func prepareToEnd() { base.prepareToEnd() }
+
   /// Reads bytes of the base, and zeros after them.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
     let fromBase = offset < shown ? Int(min(UInt64(buffer.count), shown - offset)) : 0

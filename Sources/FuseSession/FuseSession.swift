@@ -142,20 +142,26 @@ public final class FuseSession {
     case signal(CInt)
   }
 
+  /// Whether the mount is gone, or nobody serves it. A worker may still have a request, which waits for who knows what.
+  private var isOver: Bool {
+    state.isOver.load(ordering: .acquiring) || state.workerCount.load(ordering: .acquiring) == 0
+  }
+
   /// Seconds between two looks round.
   private static let pause = 5
 
-  /// Waits until the mount is gone or a signal asks for its end.
+  /// Waits until the mount is gone or a signal asks for its end. Requests may still be in service then; ``stop()`` waits for
+  /// them.
   ///
   /// - Parameter lookRound: called every few seconds while requests come, and once after the last of them.
   public func waitForEnd(_ lookRound: () -> Void) -> End {
     if let early { return .signal(early) }
-    while state.workerCount.load(ordering: .acquiring) > 0 {
+    while !isOver {
       state.watcherRests.store(true, ordering: .relaxed)
       let signal = waitForSignal()
       if signal != SessionState.wakeUp { return .signal(signal) }
       // Wake-ups do not queue: the one for the request may be the one for the end, too.
-      guard state.workerCount.load(ordering: .acquiring) > 0 else { break }
+      if isOver { break }
       lookRound()
       if let signal = waitForSignal(milliseconds: Self.pause * 1000), signal != SessionState.wakeUp {
         return .signal(signal)

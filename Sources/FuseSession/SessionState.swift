@@ -11,6 +11,8 @@ final class SessionState: Sendable {
   let isReady = Atomic(false)
   /// Set to make workers leave after the request at hand.
   let isStopping = Atomic(false)
+  /// Set by the first worker that finds the mount gone. Others may still be serving.
+  let isOver = Atomic(false)
   /// Set where a worker left because the device failed, and not because the mount is gone.
   let hasFailed = Atomic(false)
   /// Set once somebody has opened the file for writing. Until then no worker needs memory for large requests.

@@ -107,6 +107,7 @@ private final class Context: @unchecked Sendable {
       // 0 is the end of the mount; anything else is a device that cannot be read any more.
       default:
         if result < 0 { state.hasFailed.store(true, ordering: .releasing) }
+        if !state.isOver.exchange(true, ordering: .acquiringAndReleasing) { state.wakeWatcher() }
         return
       }
       if !isPopulated, state.expectsWrites.load(ordering: .relaxed) {

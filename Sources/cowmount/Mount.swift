@@ -21,7 +21,7 @@ struct Mount: ParsableCommand {
       never written.
       """)
 
-  @Argument(help: "The image: a regular file or a block device. It is only read.")
+  @Argument(help: "The image: a regular file, a block device, or the URI of an NBD server's export. It is only read.")
   var image: String
 
   @Argument(
@@ -140,7 +140,10 @@ struct Mount: ParsableCommand {
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
     var watch = Watch(image: image, disk: disk)
-    switch session.waitForEnd({ watch.look() }) {
+    let end = session.waitForEnd { watch.look() }
+    // Before the kernel writes back and workers are waited for.
+    image.prepareToEnd()
+    switch end {
     case .unmounted:
       logger.info("unmounted")
     case .failed:
@@ -154,7 +157,7 @@ struct Mount: ParsableCommand {
 
   private func openImage() throws -> any Image {
     let image = try source.open(
-      FilePath(image), sharesWithWriters: forceShare, overlayDir: overlayDir, inMemory: memory,
+      image, sharesWithWriters: forceShare, overlayDir: overlayDir, inMemory: memory,
       starter: foreground ? nil : getppid())
     return try window.window(over: image) { Cowmount.complain($0) }
   }

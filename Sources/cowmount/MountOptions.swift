@@ -32,8 +32,9 @@ struct MountOptions {
 
   /// Long options of ours that take a value.
   private static let valued: Set = [
-    "block-size", "detect-zeroes", "format", "length", "max-overlay", "name", "offset", "overlay-dir", "partition",
-    "round-down", "round-up", "sector-size", "size", "threads", "xz-max-block", "xz-max-depth",
+    "block-size", "connections", "detect-zeroes", "format", "length", "max-overlay", "name", "offset", "overlay-dir",
+    "partition", "reconnect", "round-down", "round-up", "sector-size", "size", "threads", "xz-max-block",
+    "xz-max-depth",
   ]
   /// Long options of ours that take none.
   private static let flags: Set = ["decompress", "force-share", "memory", "nonempty", "read-only"]

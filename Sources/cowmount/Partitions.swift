@@ -3,7 +3,6 @@
 internal import ArgumentParser
 internal import BaseImage
 internal import CopyOnWrite
-internal import SystemPackage
 
 struct Partitions: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -14,7 +13,7 @@ struct Partitions: ParsableCommand {
       only read.
       """)
 
-  @Argument(help: "The image: a regular file or a block device.")
+  @Argument(help: "The image: a regular file, a block device, or the URI of an NBD server's export.")
   var image: String
 
   @Flag(name: .long, help: "Print JSON.")
@@ -36,7 +35,7 @@ struct Partitions: ParsableCommand {
   func run() throws {
     Log.start(toSystem: false, verbose: false)
     // Only looking: a table that a running machine has on its disk is as good as another.
-    let image = try source.open(FilePath(image), sharesWithWriters: true)
+    let image = try source.open(image, sharesWithWriters: true)
     let table = try image.inPartitionTable(sectorSize: sectorSize) { $0 }
     if json {
       print(Self.json(table, of: image).text)

@@ -33,6 +33,9 @@ struct SourceOptions: ParsableArguments {
       """)
   var decompress = false
 
+  @OptionGroup(title: "NBD servers")
+  var server: ServerOptions
+
   /// Checks what the options are.
   func validate() throws {
     guard (1...1 << 40).contains(xzMaxBlock.bytes) else {
@@ -46,14 +49,27 @@ struct SourceOptions: ParsableArguments {
   /// Opens the image in its format.
   ///
   /// - Parameters:
-  ///   - path: the image.
+  ///   - image: a path or a URI, as the user wrote it.
   ///   - sharesWithWriters: whether to use one that another program has open for writing.
   ///   - overlayDir: the directory to decompress to where that is needed; nil for the one that overlays are in by default.
   ///   - inMemory: whether to decompress into memory instead.
   ///   - starter: the process that waits for this one to be ready, if there is one.
   func open(
-    _ path: FilePath, sharesWithWriters: Bool, overlayDir: String? = nil, inMemory: Bool = false,
+    _ image: String, sharesWithWriters: Bool, overlayDir: String? = nil, inMemory: Bool = false,
     starter: ProcessID? = nil
+  ) throws -> any Image {
+    if let uri = NbdURI(image) {
+      guard format.map({ $0.format == .raw }) ?? true else { throw ServerError.compressed(uri.text) }
+      return try server.open(uri)
+    }
+    try ServerOptions.refuseOtherSchemes(image)
+    return try openFile(
+      FilePath(image), sharesWithWriters: sharesWithWriters, overlayDir: overlayDir, inMemory: inMemory,
+      starter: starter)
+  }
+
+  private func openFile(
+    _ path: FilePath, sharesWithWriters: Bool, overlayDir: String?, inMemory: Bool, starter: ProcessID?
   ) throws -> any Image {
     let file = try RawImage(path: path, sharesWithWriters: sharesWithWriters)
     let format = try format?.format ?? detect(file, path)

@@ -79,6 +79,12 @@ int clinux_zero_guarded(void *destination, size_t count);
 void *clinux_thread_pointer(void);
 void clinux_set_thread_pointer(void *pointer);
 
+// A counter that poll(2) can wait for (eventfd), close-on-exec and non-blocking. The descriptor, or -1 with errno.
+int clinux_event(void);
+
+// Has the kernel find out within about a minute that the peer of an idle TCP connection is gone. Nothing on other sockets.
+void clinux_keep_alive(int socket);
+
 // syslog(3) without its varargs; text is logged as it is.
 void clinux_syslog_open(const char *identity);
 void clinux_syslog(int priority, const char *text);

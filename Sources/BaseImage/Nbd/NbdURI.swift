@@ -1,0 +1,70 @@
+// The URI of an export, as the NBD project writes it (doc/uri.md there). What it means is left to libnbd; here it is told
+// from a path, and made independent of the current directory.
+
+internal import Glibc
+
+/// An NBD URI.
+public struct NbdURI: Equatable, Sendable {
+  /// The URI, with absolute paths in it: a process in the background has another current directory.
+  public let text: String
+
+  private static let schemes = ["nbd", "nbds", "nbd+unix", "nbds+unix", "nbd+vsock", "nbds+vsock"]
+  /// Parameters whose values are paths.
+  private static let pathKeys = ["socket", "tls-certificates", "tls-psk-file"]
+
+  /// Takes a text that begins with the scheme of an NBD URI; nil for any other. A file of such a name has to be written
+  /// with its directory, as in `./nbd:`.
+  ///
+  /// - Parameter directory: what relative paths begin in.
+  public init?(_ text: String, in directory: String = Self.currentDirectory) {
+    guard let end = text.firstRange(of: "://"), Self.schemes.contains(String(text[..<end.lowerBound])) else {
+      return nil
+    }
+    self.text = Self.absolute(text, in: directory)
+  }
+
+  /// The current directory.
+  public static var currentDirectory: String {
+    guard let path = getcwd(nil, 0) else { return "/" }
+    defer { free(path) }
+    return String(cString: path)
+  }
+
+  /// Whether TLS is asked for.
+  var wantsTLS: Bool { text.hasPrefix("nbds") }
+
+  private static func absolute(_ text: String, in directory: String) -> String {
+    guard let mark = text.firstIndex(of: "?") else { return text }
+    let query = text[mark...].dropFirst()
+    let fields = query.split(separator: "&", omittingEmptySubsequences: false).map { field -> String in
+      guard let equals = field.firstIndex(of: "="), pathKeys.contains(String(field[..<equals])) else {
+        return String(field)
+      }
+      let path = field[equals...].dropFirst()
+      if path.isEmpty || path.hasPrefix("/") || path.lowercased().hasPrefix("%2f") { return String(field) }
+      return "\(field[..<equals])=\(encoded(directory))/\(path)"
+    }
+    return text[...mark] + fields.joined(separator: "&")
+  }
+
+  /// A path as it stands in a query.
+  private static func encoded(_ path: String) -> String {
+    var encoded = ""
+    for byte in path.utf8 {
+      let character = Unicode.Scalar(byte)
+      if character.isASCII, character.properties.isAlphabetic || "0123456789/-._~".unicodeScalars.contains(character) {
+        encoded.unicodeScalars.append(character)
+      } else {
+        encoded += "%" + byte.hexadecimal
+      }
+    }
+    return encoded
+  }
+
+  /// The name of a file that shows an export: the last part of the export's name, or `disk.img` where that is none that a
+  /// file can have.
+  static func fileName(ofExport name: String) -> String {
+    let last = name.split(separator: "/").last.map(String.init) ?? ""
+    return ["", ".", ".."].contains(last) || last.utf8.count > 255 ? "disk.img" : last
+  }
+}

@@ -1,0 +1,75 @@
+// The image behind a URI: on an NBD server.
+
+internal import ArgumentParser
+internal import BaseImage
+internal import Glibc
+internal import Logging
+
+struct ServerOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "How long reads wait for a server that is lost, before they fail. (default: 30)", valueName: "seconds"))
+  var reconnect = 30
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Most connections to the server. (default: up to 8 where it allows more than one)", valueName: "n"))
+  var connections: Int?
+
+  /// Checks what the options are.
+  func validate() throws {
+    guard (0...86400).contains(reconnect) else {
+      throw ValidationError("--reconnect \(reconnect) must be from 0 to 86400 seconds")
+    }
+    if let connections, !(1...64).contains(connections) {
+      throw ValidationError("--connections \(connections) must be from 1 to 64")
+    }
+  }
+
+  /// Shortest time after which a server that is there and does not answer counts as lost: some are slow.
+  private static let leastSilence = 10
+  /// With --reconnect 0 readers do not want to wait for what is lost; that says nothing of what is slow.
+  private static let usualSilence = 30
+
+  /// Opens the export.
+  func open(_ uri: NbdURI) throws(ImageError) -> NbdImage {
+    let logger = Logger(label: "cowmount")
+    var options = NbdImage.Options()
+    options.connections = connections
+    options.reconnect = .seconds(reconnect)
+    options.silence = .seconds(reconnect == 0 ? Self.usualSilence : max(reconnect, Self.leastSilence))
+    options.report = { logger.warning("\($0)") }
+    return try NbdImage(uri: uri.text, options: options)
+  }
+
+  /// Says what is wrong where a URI of another kind was meant. A file can have such a name.
+  static func refuseOtherSchemes(_ image: String) throws(ServerError) {
+    guard let end = image.firstRange(of: "://"), access(image, F_OK) == -1 else { return }
+    let scheme = image[..<end.lowerBound]
+    guard scheme.wholeMatch(of: /[A-Za-z][A-Za-z0-9+.-]*/) != nil else { return }
+    throw .scheme(image, String(scheme))
+  }
+}
+
+/// An image on a server that cannot be opened for what the user wrote.
+enum ServerError: Error, CustomStringConvertible {
+  /// A URI of something else.
+  case scheme(String, String)
+  /// A compressed format is asked for.
+  case compressed(String)
+
+  /// One line that names the image and the way out.
+  var description: String {
+    switch self {
+    case .scheme(let image, let scheme):
+      """
+      \(image): images cannot be read by \(scheme):; give a path or an NBD URI (nbd://host/export), behind which nbdkit \
+      serves many other sources
+      """
+    case .compressed(let uri):
+      "\(uri): a compressed image cannot be read from a server; let the server decompress it, or pass --format raw"
+    }
+  }
+}
