@@ -38,7 +38,7 @@ BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qe
   qemu-storage-daemon=qemu-system-common xmount=xmount
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test check tsan asan bench soak install uninstall clean help
+.PHONY: build demo test check tsan asan bench bench-engine soak install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -78,6 +78,10 @@ bench: ## cowmount beside the plain file and its rivals: make bench ARGS="--quic
 	$(SWIFT) build --package-path Tests/Benchmarks --configuration release --product cowbench
 	$(AS_ROOT) Tests/Benchmarks/.build/release/cowbench --cowmount $(abspath $(BINARY)) $(ARGS)
 
+bench-engine: ## The engine alone: time and allocations of a request
+	$(NEED)
+	$(SWIFT) package --package-path Tests/Benchmarks/Engine benchmark $(ARGS)
+
 soak: ## A fuzz and chaos run against a shadow, half an hour: make soak ARGS="--seconds 60 --seed 7"
 	$(NEED) $(RUN_NEEDS) $(DEMO_NEEDS)
 	@$(MAKE) --no-print-directory build
@@ -93,7 +97,7 @@ uninstall: ## Takes away what install has put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/cowmount $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
 
 clean: ## Everything that was built
-	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Soak/.build
+	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Benchmarks/Engine/.build Tests/Soak/.build
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

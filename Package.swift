@@ -21,7 +21,11 @@ let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-s
 
 let package = Package(
   name: "cowmount",
-  products: [.executable(name: "cowmount", targets: ["cowmount"])],
+  products: [
+    .executable(name: "cowmount", targets: ["cowmount"]),
+    // For Tests/Benchmarks/Engine.
+    .library(name: "CopyOnWrite", targets: ["CopyOnWrite", "DiskIO"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),

@@ -9,6 +9,8 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   // SAFETY: the address range is this value's alone and stays mapped until deinit. Concurrent access to the bytes is
   // the owner's business, as with any shared memory.
   private let address: UnsafeMutableRawPointer
+  /// The same bytes once more, to store to; where there is no room for that, the same addresses.
+  private let storeAddress: UnsafeMutableRawPointer
 
   /// How many bytes of the file are mapped, from its start.
   public let length: UInt64
@@ -17,26 +19,42 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
     private let faults: Faults?
   #endif
 
-  /// Maps the first `length` bytes of `file`, or what the address space has room for.
+  /// Maps the first `length` bytes of `file`.
+  ///
+  /// Twice, because the two uses want opposite things of a page that is not in memory. Reading ahead around it is right for
+  /// reads. For a store into a hole it means the zeroing of as much as the disk's readahead (8 MiB on some): a first write
+  /// of 4 KiB took 42 µs with it, and 6 µs without.
   ///
   /// - Returns: nil where `length` bytes cannot be mapped.
   public init?(_ file: borrowing File, length: UInt64) {
     guard length > 0, let count = Int(exactly: length) else { return nil }
-    let flags = MAP_SHARED | MAP_NORESERVE
-    let address = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)
-    guard let address, address != MAP_FAILED else { return nil }
-    // A guest's data does not belong into a core file.
-    madvise(address, count, MADV_DONTDUMP)
+    guard let address = Self.map(file, count) else { return nil }
     clinux_install_fault_guard()
     self.address = address
+    if let second = Self.map(file, count) {
+      madvise(second, count, MADV_RANDOM)
+      storeAddress = second
+    } else {
+      storeAddress = address
+    }
     self.length = length
     #if DEBUG
       faults = file.faults
     #endif
   }
 
+  private static func map(_ file: borrowing File, _ count: Int) -> UnsafeMutableRawPointer? {
+    let flags = MAP_SHARED | MAP_NORESERVE
+    let address = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)
+    guard let address, address != MAP_FAILED else { return nil }
+    // A guest's data does not belong into a core file.
+    madvise(address, count, MADV_DONTDUMP)
+    return address
+  }
+
   deinit {
     munmap(address, Int(length))
+    if storeAddress != address { munmap(storeAddress, Int(length)) }
   }
 
   /// The address of byte `offset`, for handing to the kernel, which answers EFAULT where a plain access would fault.
@@ -55,7 +73,7 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   @inline(__always)
   public func store(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
     assert(offset + UInt64(bytes.count) <= length)
-    let target = UnsafeMutableRawBufferPointer(start: address + Int(offset), count: bytes.count)
+    let target = UnsafeMutableRawBufferPointer(start: storeAddress + Int(offset), count: bytes.count)
     #if DEBUG
       if let faults, faults.strikesMapping(.write) {
         // As promised: part of the bytes may be there.
@@ -73,11 +91,11 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
     assert(range.upperBound <= length)
     #if DEBUG
       if let faults, faults.strikesMapping(.write) {
-        _ = clinux_zero_guarded(address + Int(range.lowerBound), range.count / 2)
+        _ = clinux_zero_guarded(storeAddress + Int(range.lowerBound), range.count / 2)
         return false
       }
     #endif
-    return clinux_zero_guarded(address + Int(range.lowerBound), Int(range.upperBound - range.lowerBound)) == 0
+    return clinux_zero_guarded(storeAddress + Int(range.lowerBound), Int(range.upperBound - range.lowerBound)) == 0
   }
 }
 

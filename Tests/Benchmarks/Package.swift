@@ -1,5 +1,6 @@
 // swift-tools-version: 6.2
-// The benchmarks, a package of their own so that nobody who builds cowmount builds them or fetches what they need.
+// The comparison with rivals, a package of its own so that nobody who builds cowmount builds it or fetches what it
+// needs. The engine's own benchmarks are in Engine.
 import PackageDescription
 
 // One thread drives everything here, and the work is done by other processes: isolating the whole module to the
@@ -29,8 +30,6 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: driver)
-    // The engine alone (read clean, read dirty, first write, rewrite, trim; allocations counted) goes here as a
-    // second executable target, with `.package(path: "../..")` for the engine's own module.
   ],
   swiftLanguageModes: [.v6]
 )
