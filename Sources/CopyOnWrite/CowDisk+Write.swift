@@ -141,7 +141,7 @@ extension CowDisk {
   ) throws(Errno) {
     try copyUp(whole.lowerBound..<range.lowerBound, state: state)
     switch content {
-    case .bytes(let bytes): try store.writeFirst(bytes, at: range.lowerBound)
+    case .bytes(let bytes): try store.write(bytes, at: range.lowerBound)
     case .zeros: try store.writeZeros(range)
     }
     try copyUp(range.upperBound..<whole.upperBound, state: state)

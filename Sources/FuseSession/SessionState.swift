@@ -46,7 +46,8 @@ final class SessionState: Sendable {
   ///
   /// The writeback cache turns small buffered writes into large ones and lets the kernel own size and mtime, which is
   /// right because nobody else changes the file. Splicing is left out: requests then pass through a pipe, and a write's
-  /// bytes have to end in the overlay's mapping anyway.
+  /// bytes have to end in the overlay's mapping anyway. So are parallel direct writes (FOPEN_PARALLEL_DIRECT_WRITES): the
+  /// kernel grants them only with FOPEN_DIRECT_IO, and that takes the page cache and shared mappings from everybody.
   func negotiate(_ connection: inout fuse_conn_info) {
     let offered = connection.capable
     let wanted =
