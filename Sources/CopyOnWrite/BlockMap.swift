@@ -11,7 +11,7 @@ internal import DiskIO
 internal import Synchronization
 internal import SystemPackage
 
-/// Where the bytes of a block are.
+/// Where the bytes of a block are. The low bit says whether the overlay has them.
 enum BlockState: UInt64, CaseIterable, Sendable {
   /// Nothing was written: the base has them, and beyond the visible base they are zeros.
   case unallocated = 0
@@ -19,6 +19,11 @@ enum BlockState: UInt64, CaseIterable, Sendable {
   case allocated = 1
   /// They are zeros, wherever there may be other bytes below.
   case zero = 2
+  /// Nothing was written, and the overlay has a copy of what the block would read as were it unallocated.
+  case cached = 3
+
+  /// Whether the overlay has the bytes, whoever they are from.
+  var isInOverlay: Bool { rawValue & 1 == 1 }
 }
 
 /// A run of blocks of one state.
@@ -38,6 +43,8 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
 
   /// Blocks that are in state `allocated`.
   let allocatedCount: Atomic<UInt64>
+  /// Blocks that are in state `cached`.
+  let cachedCount: Atomic<UInt64>
 
   /// Blocks that the reserved address space can describe.
   let capacity: UInt64
@@ -60,6 +67,7 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
     self.memory = memory
     self.touchedMemory = touchedMemory
     allocatedCount = Atomic(0)
+    cachedCount = Atomic(0)
     self.capacity = pages * Self.blocksPerPage
   }
 
@@ -132,7 +140,8 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
     switch (word >> (index * 2)) & 3 {
     case 0: .unallocated
     case 1: .allocated
-    default: .zero
+    case 2: .zero
+    default: .cached
     }
   }
 
@@ -152,7 +161,7 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
       let before = words[position].load(ordering: .relaxed) & mask
       let after = (Self.everyBlock &* state.rawValue) & mask
       words[position].bitwiseXor(before ^ after, ordering: .acquiringAndReleasing)
-      countAllocated(before: before, after: after)
+      tally(before: before, after: after)
       block += count
     }
   }
@@ -168,7 +177,7 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
     var page = isTouched(firstPage) ? firstPage : nextTouchedPage(after: firstPage, limit: limit)
     while page < lastPage {
       for word in page * Self.wordsPerPage..<(page + 1) * Self.wordsPerPage {
-        countAllocated(before: words[Int(word)].load(ordering: .relaxed), after: 0)
+        tally(before: words[Int(word)].load(ordering: .relaxed), after: 0)
       }
       memory.discard(Int(page) * Self.bytesPerPage..<Int(page + 1) * Self.bytesPerPage)
       touched[Int(page / 64)].bitwiseAnd(~(1 << (page % 64)), ordering: .acquiringAndReleasing)
@@ -186,10 +195,20 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
   }
 
   @inline(__always)
-  private func countAllocated(before: UInt64, after: UInt64) {
-    let gained = (after & Self.everyBlock).nonzeroBitCount
-    let lost = (before & Self.everyBlock).nonzeroBitCount
-    if gained > lost { allocatedCount.add(UInt64(gained - lost), ordering: .relaxed) }
-    if gained < lost { allocatedCount.subtract(UInt64(lost - gained), ordering: .relaxed) }
+  private func tally(before: UInt64, after: UInt64) {
+    Self.adjust(allocatedCount, before: before & ~(before >> 1), after: after & ~(after >> 1))
+    let (cachedBefore, cachedAfter) = (before & (before >> 1), after & (after >> 1))
+    if (cachedBefore | cachedAfter) & Self.everyBlock != 0 {
+      Self.adjust(cachedCount, before: cachedBefore, after: cachedAfter)
+    }
+  }
+
+  /// Adds to a counter the blocks whose low bit is set in `after`, and takes off those in `before`.
+  @inline(__always)
+  private static func adjust(_ counter: borrowing Atomic<UInt64>, before: UInt64, after: UInt64) {
+    let gained = (after & everyBlock).nonzeroBitCount
+    let lost = (before & everyBlock).nonzeroBitCount
+    if gained > lost { counter.add(UInt64(gained - lost), ordering: .relaxed) }
+    if gained < lost { counter.subtract(UInt64(lost - gained), ordering: .relaxed) }
   }
 }

@@ -1,5 +1,6 @@
 // Reading: no lock, no allocation. The answer is a list of vectors, so that overlay bytes go to the kernel straight from
-// the overlay's mapping, and zeros from one page of them; only base bytes are read into memory first.
+// the overlay's mapping, and zeros from one page of them; only base bytes, and copies of them, are read into memory first.
+// Reading that copies from the base is in CowDisk+CopyOnRead.swift.
 
 internal import DiskIO
 public import Glibc
@@ -49,6 +50,16 @@ extension CowDisk {
         }
       case .zero:
         appendZeros(Int(runEnd - position), to: &list)
+      case .cached:
+        let length = Int(runEnd - position)
+        try readCopy(into: UnsafeMutableRawBufferPointer(start: place, count: length), at: position)
+        list.append(place, length)
+      case .unallocated where copiesReads:
+        let buffer = UnsafeMutableRawBufferPointer(start: place, count: Int(runEnd - position))
+        let length = try readCopying(into: buffer, at: position)
+        if length > 0 { list.append(place, length) }
+        position += UInt64(length)
+        continue
       case .unallocated:
         // Loaded after the state: see `read | shrink` in the design note.
         let dataEnd = min(runEnd, max(position, visibleBase))

@@ -26,7 +26,7 @@ extension CowDisk {
     try store.extend(to: geometry.roundedUp(newSize))
     // The rest of the last block comes into view. Whoever wrote late before a cut may have left bytes there.
     let tail = size..<geometry.roundedUp(size)
-    if !tail.isEmpty, map.state(of: geometry.block(of: size)) == .allocated { try store.writeZeros(tail) }
+    if !tail.isEmpty, map.state(of: geometry.block(of: size)).isInOverlay { try store.writeZeros(tail) }
     publish(size: newSize)
   }
 
@@ -38,9 +38,9 @@ extension CowDisk {
     // Order: see `read | shrink` in the design note.
     publish(size: newSize)
     hideBase(from: newSize)
-    let before = allocatedBytes
+    let before = allocatedBytes + cachedBytes
     map.clear(from: firstGone, limit: afterLast)
-    limit.giveBack(before - allocatedBytes)
+    limit.giveBack(before - (allocatedBytes + cachedBytes))
     // The space goes last, and a failure to give it back is no failure to cut: the map already says what is there.
     if firstGone < afterLast { try? store.punch(geometry.bytes(of: firstGone..<afterLast)) }
   }

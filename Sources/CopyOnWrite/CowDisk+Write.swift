@@ -74,18 +74,34 @@ extension CowDisk {
   private func writeStretch(_ range: Range<UInt64>, with content: Content) throws(Errno) {
     try forEachRun(in: range) { (state, part) throws(Errno) in
       let content = content.part(part, from: range.lowerBound)
-      if state == .allocated {
+      switch state {
+      case .allocated:
         try put(content, in: part)
-      } else {
-        try firstWrite(part, with: content, state: state)
+      case .cached:
+        adopt(part)
+        try put(content, in: part)
+      case .unallocated, .zero:
+        try firstWrite(part, with: content, state: state, becoming: .allocated)
       }
     }
   }
 
-  /// Runs `body` under the gate and the lock of the stretch that `range` is in.
+  /// Makes copies of the base, the blocks that `range` touches, part of what was written. Under the stretch's lock, before
+  /// their bytes change.
+  func adopt(_ range: Range<UInt64>) {
+    map.set(geometry.blocks(touchedBy: range), to: .allocated)
+  }
+
+  /// Runs `body` under the gate and the lock of the stretch that `range` is in. Where it finds no space, it runs again
+  /// after copies of the base made way, as long as there are any.
   ///
   /// - Returns: false, without having run it, where the range is no longer within the disk.
   func transition(_ range: Range<UInt64>, _ body: () throws(Errno) -> Void) throws(Errno) -> Bool {
+    try makingWay { () throws(Errno) in try locked(range, body) }
+  }
+
+  /// As ``transition(_:_:)``, for what nothing is to make way for.
+  func locked(_ range: Range<UInt64>, _ body: () throws(Errno) -> Void) throws(Errno) -> Bool {
     try gate.shared { () throws(Errno) -> Bool in
       guard range.upperBound <= size else { return false }
       try stripes.withLock(of: geometry.block(of: range.lowerBound)) { () throws(Errno) in try body() }
@@ -108,9 +124,15 @@ extension CowDisk {
     }
   }
 
-  /// Makes blocks that the overlay does not have `allocated`: the range gets its content, the rest of the first and of the
-  /// last block is copied up. Under the stretch's lock.
-  func firstWrite(_ range: Range<UInt64>, with content: Content, state: BlockState) throws(Errno) {
+  /// Puts blocks into the overlay that it does not have: the range gets its content, the rest of the first and of the last
+  /// block is copied up. Under the stretch's lock.
+  ///
+  /// - Parameters:
+  ///   - state: what the blocks are.
+  ///   - newState: what they become, `allocated` or `cached`.
+  func firstWrite(
+    _ range: Range<UInt64>, with content: Content, state: BlockState, becoming newState: BlockState
+  ) throws(Errno) {
     let blocks = geometry.blocks(touchedBy: range)
     let whole = geometry.bytes(of: blocks)
     let size = whole.upperBound - whole.lowerBound
@@ -132,7 +154,7 @@ extension CowDisk {
       limit.giveBack(size)
       throw error
     }
-    map.set(blocks, to: .allocated)
+    map.set(blocks, to: newState)
   }
 
   /// Gives every byte of the blocks `whole` its value: `content` in `range`, what is read there now around it.

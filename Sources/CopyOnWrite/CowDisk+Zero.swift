@@ -35,7 +35,10 @@ extension CowDisk {
       switch state {
       case .allocated: try store.writeZeros(bytes)
       case .zero: break
-      case .unallocated: try firstWrite(bytes, with: .zeros, state: state)
+      case .cached:
+        adopt(bytes)
+        try store.writeZeros(bytes)
+      case .unallocated: try firstWrite(bytes, with: .zeros, state: state, becoming: .allocated)
       }
     }
   }
@@ -45,7 +48,7 @@ extension CowDisk {
     switch map.state(of: geometry.block(of: range.lowerBound)) {
     case .allocated: false
     case .zero: true
-    case .unallocated: try !baseHasData(in: range)
+    case .unallocated, .cached: try !baseHasData(in: range)
     }
   }
 
@@ -58,11 +61,7 @@ extension CowDisk {
   private func zeroBlocks(_ blocks: Range<UInt64>, upTo byteEnd: UInt64) throws(Errno) {
     var block = blocks.lowerBound
     while block < blocks.upperBound {
-      let extent = try baseExtent(at: geometry.start(of: block))
-      // A block that is part hole, part data counts as data.
-      let next = extent.isData ? geometry.blockCount(for: extent.end) : max(geometry.block(of: extent.end), block)
-      let isData = extent.isData || next == block
-      let end = min(blocks.upperBound, max(next, block + 1))
+      let (isData, end) = try baseRun(at: block, limit: blocks.upperBound)
       try isData ? zeroOverData(block..<end, upTo: byteEnd) : zeroOverHole(block..<end, upTo: byteEnd)
       block = end
     }
@@ -80,7 +79,7 @@ extension CowDisk {
     while block < blocks.upperBound {
       let run = map.run(at: block, limit: blocks.upperBound)
       // Of what the overlay does not have, only what may be set aside is looked at.
-      let work = run.state == .allocated ? block..<run.end : reservedPart(of: block..<run.end)
+      let work = run.state.isInOverlay ? block..<run.end : reservedPart(of: block..<run.end)
       if !work.isEmpty {
         try forEachStretch(of: work) { (part) throws(Errno) in
           try zeroStretch(part, upTo: byteEnd, isBaseHole: true)
@@ -118,14 +117,14 @@ extension CowDisk {
       let run = geometry.blocks(touchedBy: bytes)
       // The state comes first. Whoever stores in place meanwhile sees it on looking again, and writes once more under the
       // lock. Had the hole come first, a store right after it would take space that no trim ever gave back.
-      if state == .allocated || (state == .unallocated && !isBaseHole) { map.set(run, to: .zero) }
+      if state.isInOverlay || (state == .unallocated && !isBaseHole) { map.set(run, to: .zero) }
       do throws(Errno) {
-        if state == .allocated || !reservedPart(of: run).isEmpty { try store.punch(bytes) }
+        if state.isInOverlay || !reservedPart(of: run).isEmpty { try store.punch(bytes) }
       } catch {
         map.set(run, to: state)
         throw error
       }
-      if state == .allocated { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
+      if state.isInOverlay { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
     }
   }
 
@@ -139,10 +138,13 @@ extension CowDisk {
     guard !blocks.isEmpty else { return }
     // Asked first, so that a request that cannot be met does not fill the file system for others on its way there.
     // What was set aside before counts as missing, too, so it counts as available.
+    // And so do copies of the base, which make way.
     let missing = missingBytes(in: blocks)
     let used = try usedSpace()
+    let limited = limit.left.addingReportingOverflow(cachedBytes)
     let available = try store.availableSpace().addingReportingOverflow(used - min(used, allocatedBytes))
-    guard missing <= limit.left, available.overflow || missing <= available.partialValue else { throw .noSpace }
+    guard limited.overflow || missing <= limited.partialValue, available.overflow || missing <= available.partialValue
+    else { throw .noSpace }
     reserved.withLock {
       $0 = $0.isEmpty ? blocks : min($0.lowerBound, blocks.lowerBound)..<max($0.upperBound, blocks.upperBound)
     }
@@ -163,14 +165,14 @@ extension CowDisk {
     var block = blocks.lowerBound
     while block < blocks.upperBound {
       let run = map.run(at: block, limit: blocks.upperBound)
-      if run.state != .allocated { missing += run.end - block }
+      if !run.state.isInOverlay { missing += run.end - block }
       block = run.end
     }
     return missing << geometry.blockShift
   }
 
   /// The blocks among these that may have space set aside though they are not allocated; trimming gives it back.
-  private func reservedPart(of blocks: Range<UInt64>) -> Range<UInt64> {
+  func reservedPart(of blocks: Range<UInt64>) -> Range<UInt64> {
     reserved.withLock { blocks.clamped(to: $0) }
   }
 
@@ -181,7 +183,7 @@ extension CowDisk {
     let first = geometry.start(of: blocks.lowerBound)
     _ = try transition(first..<first) { () throws(Errno) in
       try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
-        if state != .allocated { try body(bytes) }
+        if !state.isInOverlay { try body(bytes) }
       }
     }
   }

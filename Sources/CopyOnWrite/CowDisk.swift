@@ -6,7 +6,13 @@
 //     unallocated   the base's; zeros at and beyond the visible base      write → allocated; trim, zero → zero
 //     allocated     the overlay's, all of the block                       trim, zero → zero
 //     zero          zeros                                                 write → allocated
-//     (shrinking the disk makes every block beyond its end unallocated)
+//     cached        those of an unallocated block, copied to the overlay  write → allocated; trim, zero → zero;
+//                                                                         space is needed → unallocated
+//     (with copy-on-read, reading makes unallocated blocks cached; shrinking the disk makes every block beyond its end
+//     unallocated)
+//
+// A cached block is not a change. Whoever asks what was written, or where data is, takes it for unallocated; who asks what
+// takes space, for allocated.
 //
 // Invariants
 //
@@ -18,7 +24,8 @@
 //     O4  A write to allocated blocks goes in place, with no lock, and reads nothing.
 //     O5  A first write fills the whole block and trusts nothing that the overlay file held before.
 //     O6  Callers pass ranges that lie within the disk; writing past the end grows it. The size is exact to the byte.
-//     O7  A failed operation leaves every state as it was, and what it reserved is given back.
+//     O7  A failed operation leaves every state as it was, and what it reserved is given back. (A cached block counts as
+//         written from before the first byte is stored to it.)
 //     O8  Trim and zero give space back, and the range reads as zeros when they return.
 //     O9  Nothing here is made durable: the overlay does not outlive the process.
 //
@@ -46,8 +53,17 @@
 //     trim  | grow          A last block that is whole because the disk ends in it is looked at again under the lock: if
 //                           the disk has grown, only the bytes that were asked for become zeros.
 //     size  | transitions   Excluded by the gate; a transition checks under the gate that its range still exists.
+//     copy  | all others    A read that copies asks the base without a lock, so nobody waits for a slow base. What it
+//                           brings is stored under the lock, and only where the block is still unallocated and no less
+//                           of the base can be seen: whoever wrote, trimmed or cut meanwhile has the last word.
+//     copy  | copy          Who comes second waits until the first is done and finds the block cached: each is read once.
+//     cached | write        The write takes the lock, because the block becomes allocated. No byte has to be copied up.
+//     cached | evict        The space of a copy goes while readers may be about to use it. So a copy's own memory is never
+//                           handed out: a reader copies from it, and then looks whether anything was evicted since before
+//                           it saw `cached`. If so, it asks the base. The evicting thread counts between the state's
+//                           change and the hole.
 //
-// Tests hold each locked pair at a barrier inside a copy-up (Tests/CopyOnWriteTests).
+// Tests hold each locked pair at a barrier inside a copy-up or a copy (Tests/CopyOnWriteTests).
 
 public import DiskIO
 internal import Synchronization
@@ -66,6 +82,16 @@ public final class CowDisk: Sendable {
   /// Blocks from the first to the last that ``reserve(_:)`` was ever called for.
   let reserved = Mutex<Range<UInt64>>(0..<0)
 
+  /// Whether reads may copy; constant, so that without it reading costs no more than this look.
+  let copiesReads: Bool
+  let copies = CopiesUnderWay()
+  /// Space that copies leave to writers, and that eviction makes at a time.
+  let spareSpace: UInt64
+  /// Runs of copies that were evicted so far.
+  let evictions = Atomic<UInt64>(0)
+  /// The block at which the next eviction begins to look. Taken before the gate.
+  let evictionHand = Mutex<UInt64>(0)
+
   private let sizeInBytes: Atomic<UInt64>
   private let visibleBaseInBytes: Atomic<UInt64>
 
@@ -75,12 +101,22 @@ public final class CowDisk: Sendable {
     public var maxOverlay: UInt64?
     /// Whether blocks that a write fills with zeros are kept as zero blocks, without space.
     public var detectZeroes: Bool
+    /// Whether blocks that are read from the base are copied to the overlay.
+    public var copyOnRead: CopyOnRead
 
     /// Creates options.
-    public init(maxOverlay: UInt64? = nil, detectZeroes: Bool = false) {
+    public init(maxOverlay: UInt64? = nil, detectZeroes: Bool = false, copyOnRead: CopyOnRead = .never) {
       self.maxOverlay = maxOverlay
       self.detectZeroes = detectZeroes
+      self.copyOnRead = copyOnRead
     }
+  }
+
+  /// When reading copies.
+  public enum CopyOnRead: Sendable {
+    case never, always
+    /// As long as the closure says so. It is asked by each read that needs the base, on the reading thread.
+    case asLongAs(@Sendable () -> Bool)
   }
 
   /// Puts an overlay over `base`.
@@ -104,6 +140,7 @@ public final class CowDisk: Sendable {
   ) throws(Errno) {
     let size = base.size
     self.options = options
+    copiesReads = if case .never = options.copyOnRead { false } else { true }
     limit = SpaceLimit(bytes: options.maxOverlay)
     self.base = base
     self.geometry = geometry
@@ -114,6 +151,7 @@ public final class CowDisk: Sendable {
     store = try OverlayStore(
       scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
       wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access)
+    spareSpace = Self.spareSpace(of: min(options.maxOverlay ?? .max, try store.totalSpace()))
     try map.makeAccessible(geometry.blockCount(for: size))
     try store.extend(to: geometry.roundedUp(size))
   }
@@ -152,13 +190,22 @@ public final class CowDisk: Sendable {
   /// The unit of copy-on-write in bytes.
   public var blockSize: UInt64 { geometry.blockSize }
 
-  /// Bytes of blocks that the overlay holds.
+  /// Bytes of blocks that were written and that the overlay holds.
   public var allocatedBytes: UInt64 { map.allocatedCount.load(ordering: .relaxed) << geometry.blockShift }
+
+  /// Bytes of blocks that the overlay holds a copy of and that nobody wrote.
+  public var cachedBytes: UInt64 { map.cachedCount.load(ordering: .relaxed) << geometry.blockShift }
 
   /// Bytes that the overlay takes on its file system, reservations included.
   public func usedSpace() throws(Errno) -> UInt64 { try store.usedSpace() }
 
-  /// Bytes that can still be written to blocks that the overlay does not hold: what the limit and the overlay's file
-  /// system leave, whichever is less.
-  public func availableSpace() throws(Errno) -> UInt64 { min(limit.left, try store.availableSpace()) }
+  /// Bytes that can still be written to blocks that are not allocated: what the limit and the overlay's file system
+  /// leave, whichever is less, and what copies of the base take, since they make way.
+  public func availableSpace() throws(Errno) -> UInt64 {
+    let (sum, overflow) = try unusedSpace().addingReportingOverflow(cachedBytes)
+    return overflow ? .max : sum
+  }
+
+  /// Bytes that nothing takes yet.
+  func unusedSpace() throws(Errno) -> UInt64 { min(limit.left, try store.availableSpace()) }
 }

@@ -195,4 +195,7 @@ struct OverlayStore: ~Copyable, Sendable {
 
   /// Bytes that the overlay's file system still has.
   func availableSpace() throws(Errno) -> UInt64 { try file.availableSpace() }
+
+  /// Bytes that the overlay's file system has in all.
+  func totalSpace() throws(Errno) -> UInt64 { try file.totalSpace() }
 }

@@ -60,8 +60,19 @@ extension File {
   /// Bytes that an ordinary user may still allocate on the file system of this file; endless for a file in memory, whose
   /// file system has no size.
   public func availableSpace() throws(Errno) -> UInt64 {
+    let raw = try fileSystem()
+    return raw.f_blocks == 0 ? .max : UInt64(raw.f_bavail) * UInt64(raw.f_frsize)
+  }
+
+  /// The size of this file's file system in bytes; endless for a file in memory.
+  public func totalSpace() throws(Errno) -> UInt64 {
+    let raw = try fileSystem()
+    return raw.f_blocks == 0 ? .max : UInt64(raw.f_blocks) * UInt64(raw.f_frsize)
+  }
+
+  private func fileSystem() throws(Errno) -> statvfs {
     var raw = statvfs()
     _ = try retryingInterrupts { fstatvfs(descriptor, &raw) }
-    return raw.f_blocks == 0 ? .max : UInt64(raw.f_bavail) * UInt64(raw.f_frsize)
+    return raw
   }
 }

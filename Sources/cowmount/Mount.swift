@@ -71,6 +71,9 @@ struct Mount: ParsableCommand {
     help: ArgumentHelp("on: blocks that are written full of zeros take no space.", valueName: "on|off"))
   var detectZeroes = Switch.off
 
+  @OptionGroup(title: "Slow images")
+  var copy: CopyOptions
+
   @OptionGroup(title: "Compressed images")
   var source: SourceOptions
 
@@ -165,7 +168,9 @@ struct Mount: ParsableCommand {
   private static var defaultThreads: Int { min(16, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN)))) }
 
   private func makeDisk(over image: any Image, mountpoint: Mountpoint) throws -> CowDisk {
-    var options = CowDisk.Options(maxOverlay: maxOverlay?.bytes, detectZeroes: detectZeroes == .on)
+    var options = CowDisk.Options(
+      maxOverlay: maxOverlay?.bytes, detectZeroes: detectZeroes == .on,
+      copyOnRead: try copy.copyOnRead(avoiding: mountpoint))
     let overlay: Overlay
     if memory {
       overlay = .memory

@@ -32,12 +32,12 @@ struct MountOptions {
 
   /// Long options of ours that take a value.
   private static let valued: Set = [
-    "block-size", "connections", "detect-zeroes", "format", "length", "max-overlay", "name", "offset", "overlay-dir",
-    "partition", "reconnect", "round-down", "round-up", "sector-size", "size", "threads", "xz-max-block",
-    "xz-max-depth",
+    "block-size", "connections", "cow-on-read-while", "detect-zeroes", "format", "length", "max-overlay", "name",
+    "offset", "overlay-dir", "partition", "reconnect", "round-down", "round-up", "sector-size", "size", "threads",
+    "xz-max-block", "xz-max-depth",
   ]
   /// Long options of ours that take none.
-  private static let flags: Set = ["decompress", "force-share", "memory", "nonempty", "read-only"]
+  private static let flags: Set = ["cow-on-read", "decompress", "force-share", "memory", "nonempty", "read-only"]
 
   /// Puts long options in the place of those in -o arguments that are ours.
   static func expand(_ arguments: [String]) -> [String] {

@@ -27,6 +27,7 @@ import Testing
     ["--name", ""], ["--name", "."], ["--name", ".."], ["--name", "a/b"],
     ["--name", String(repeating: "n", count: 256)],
     ["--max-overlay", "-1"], ["--detect-zeroes", "perhaps"], ["--memory", "--overlay-dir", "/tmp"],
+    ["--cow-on-read", "--cow-on-read-while", "/tmp/slow"],
     ["--frobnicate"], ["-o"], ["-o", "block-size=3000"], ["-o", "threads=two"], ["-o", "name=a/b"],
   ])
   func refusedOptions(_ options: [String]) {

@@ -44,6 +44,7 @@ import Testing
       }
       let allocated = model.count { $0 == .allocated }
       #expect(map.allocated == UInt64(allocated), "seed \(seed)")
+      #expect(map.cached == UInt64(model.count { $0 == .cached }), "seed \(seed)")
       try #require(runs(of: map, limit: limit) == runs(of: model), "seed \(seed)")
     }
   }

@@ -22,7 +22,7 @@ import Testing
     #expect(map.allocated == 0)
   }
 
-  @Test(arguments: [BlockState.allocated, .zero])
+  @Test(arguments: [BlockState.allocated, .zero, .cached])
   func `a state covers exactly the blocks it was set for, at every edge of words`(state: BlockState) throws {
     for first in 0..<2 * word {
       for end in first + 1...3 * word {
@@ -32,8 +32,8 @@ import Testing
         #expect(map.run(at: first, limit: 4 * word) == BlockRun(state: state, end: end))
         #expect(map.run(at: end, limit: 4 * word) == BlockRun(state: .unallocated, end: 4 * word))
         #expect(map.run(at: end - 1, limit: end) == BlockRun(state: state, end: end))
-        let count = state == .allocated ? end - first : 0
-        #expect(map.allocated == count)
+        #expect(map.allocated == (state == .allocated ? end - first : 0))
+        #expect(map.cached == (state == .cached ? end - first : 0))
       }
     }
   }
@@ -56,6 +56,7 @@ import Testing
         for block in 0..<word { #expect(map.state(of: block) == (block == 7 ? after : before)) }
         let neighbours = before == .allocated ? word - 1 : 0
         #expect(map.allocated == neighbours + (after == .allocated ? 1 : 0))
+        #expect(map.cached == (before == .cached ? word - 1 : 0) + (after == .cached ? 1 : 0))
       }
     }
   }

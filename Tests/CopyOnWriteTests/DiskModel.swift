@@ -1,5 +1,6 @@
 // What a disk is to do, in the plainest form: an array of its bytes, and a state for each block by the state table that
-// heads CowDisk.swift. Nothing here is shared with the engine but the names of the states.
+// heads CowDisk.swift. Nothing here is shared with the engine but the names of the states; that of copies is not used, as
+// they are not to be noticed.
 
 @testable import CopyOnWrite
 
@@ -16,6 +17,13 @@ struct DiskModel {
 
   /// Bytes of blocks that the overlay has.
   var allocatedBytes: UInt64 { UInt64(states.count { $0 == .allocated } * blockSize) }
+
+  /// The most of them while the verb was under way that made this of `before`.
+  func mostAllocatedBytes(since before: DiskModel) -> UInt64 {
+    let all = before.states + repeatElement(.unallocated, count: max(0, states.count - before.states.count))
+    let either = all.indices.count { all[$0] == .allocated || $0 < states.count && states[$0] == .allocated }
+    return UInt64(either * blockSize)
+  }
 
   /// Creates the model of a disk that nothing was written to.
   init(base: [UInt8], holes: [Range<Int>], blockSize: Int) {
@@ -69,7 +77,7 @@ struct DiskModel {
       switch states[block] {
       case .allocated: if part == whole { states[block] = .zero }
       case .zero: break
-      case .unallocated: if baseHasData(in: part) { states[block] = part == whole ? .zero : .allocated }
+      case .unallocated, .cached: if baseHasData(in: part) { states[block] = part == whole ? .zero : .allocated }
       }
     }
   }
@@ -96,7 +104,7 @@ struct DiskModel {
     switch states[offset / blockSize] {
     case .allocated: true
     case .zero: false
-    case .unallocated: offset < visibleBase && !baseHoles.contains { $0.contains(offset) }
+    case .unallocated, .cached: offset < visibleBase && !baseHoles.contains { $0.contains(offset) }
     }
   }
 

@@ -126,14 +126,16 @@
 
       private static let limit: UInt64 = 1 << 30
 
-      init(access: StoreAccess) throws {
+      /// - Parameter copiesReads: whether reads copy, and all that is unallocated has been copied.
+      init(access: StoreAccess, copiesReads: Bool = false) throws {
         let hole = 4 * blockSize + 8192..<6 * blockSize
         let base = try FileBase(size: FaultTests.size, hole: hole, faults: baseFaults)
         var scratch = try File.scratch(in: scratchDirectory)
         scratch.faults = overlayFaults
         guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure() }
         disk = try CowDisk(
-          base: base, geometry: geometry, scratch: scratch, options: .init(maxOverlay: Self.limit), access: access)
+          base: base, geometry: geometry, scratch: scratch,
+          options: .init(maxOverlay: Self.limit, copyOnRead: copiesReads ? .always : .never), access: access)
         model = DiskModel(base: base.bytes, holes: [hole], blockSize: blockSize)
         let written = pattern(blockSize, salt: 5)
         for (bytes, place) in [(written, blockSize), (Array(written[..<100]), 2 * blockSize)] {
@@ -142,6 +144,7 @@
         }
         try disk.zero(UInt64(2 * blockSize)..<UInt64(3 * blockSize))
         model.zero(2 * blockSize..<3 * blockSize)
+        if copiesReads { _ = try disk.contents() }
       }
 
       func set(_ fault: Fault) {
@@ -166,7 +169,8 @@
 
       /// What is left of the limit is what the blocks leave of it.
       func expectCounted(_ comment: Comment, sourceLocation: SourceLocation = #_sourceLocation) {
-        #expect(disk.limit.left + disk.allocatedBytes == Self.limit, comment, sourceLocation: sourceLocation)
+        let taken = disk.allocatedBytes + disk.cachedBytes
+        #expect(disk.limit.left + taken == Self.limit, comment, sourceLocation: sourceLocation)
       }
     }
 
@@ -174,9 +178,18 @@
 
     @Test(arguments: faults, StoreAccess.allCases)
     func `a verb does its work or fails, and works when the fault is gone`(fault: Fault, access: StoreAccess) throws {
+      try tryVerbs(fault, access, copiesReads: false)
+    }
+
+    @Test(arguments: faults)
+    func `so does a verb that meets copies of the base`(fault: Fault) throws {
+      try tryVerbs(fault, .mapped, copiesReads: true)
+    }
+
+    private func tryVerbs(_ fault: Fault, _ access: StoreAccess, copiesReads: Bool) throws {
       for verb in Verb.allCases {
-        var rig = try Rig(access: access)
-        let what: Comment = "\(verb), \(fault.testDescription), \(access)"
+        var rig = try Rig(access: access, copiesReads: copiesReads)
+        let what: Comment = "\(verb), \(fault.testDescription), \(access), copies \(copiesReads)"
         let spaceBefore = try rig.disk.usedSpace()
         let statesBefore = states(rig.disk)
         rig.set(fault)
@@ -271,6 +284,37 @@
       #expect(found == whole || found == partialLater)
     }
 
+    /// Copies are a convenience: nothing that becomes of the overlay fails a read that copies, or a read of a copy.
+    @Test(arguments: faults, StoreAccess.allCases)
+    func `reads that copy do not need the overlay`(fault: Fault, access: StoreAccess) throws {
+      let overlayFaults = Faults()
+      let baseFaults = Faults()
+      let base = try FileBase(size: Self.size, hole: 4 * Self.blockSize..<5 * Self.blockSize, faults: baseFaults)
+      var scratch = try File.scratch(in: scratchDirectory)
+      scratch.faults = overlayFaults
+      let disk = try CowDisk(
+        base: base, geometry: #require(Geometry(blockSize: Self.blockSize)), scratch: scratch,
+        options: .init(maxOverlay: 1 << 30, copyOnRead: .always), access: access)
+      // Some are copied before the fault comes, others not.
+      let early = UInt64(3 * Self.blockSize)
+      _ = try disk.bytes(0..<early)
+      (fault.role == .base ? baseFaults : overlayFaults).rules = [.init(call: fault.call, effect: fault.effect)]
+      for _ in 0..<2 {
+        #expect(difference(try disk.bytes(0..<early), Array(base.bytes[..<Int(early)])) == nil)
+        let failure = failure {
+          let found = difference(try disk.contents(), base.bytes)
+          #expect(found == nil)
+        }
+        #expect((failure != nil) == (fault.role == .base && fault.call == .read && !fault.isInvisible))
+      }
+      (baseFaults.rules, overlayFaults.rules) = ([], [])
+      #expect(disk.limit.left + disk.cachedBytes == 1 << 30)
+      for _ in 0..<2 { #expect(difference(try disk.contents(), base.bytes) == nil) }
+      // While holes could not be told from data, one may have been copied.
+      let blocks = disk.cachedBytes / UInt64(Self.blockSize)
+      #expect(blocks == 8 || blocks == 9 && fault.role == .base && fault.call == .seek)
+    }
+
     @Test func `an overlay that cannot be read fails the read, and only where it is read`() throws {
       let rig = try Rig(access: .mapped)
       rig.overlayFaults.rules = [.init(call: .read, effect: .error(.ioError))]
@@ -354,12 +398,12 @@
         let before = index < statesBefore.count ? statesBefore[index] : .unallocated
         let bytes = index * Self.blockSize..<min((index + 1) * Self.blockSize, found.count)
         let (oldBytes, newBytes) = (padded(old.bytes, bytes), padded(new.bytes, bytes))
-        if before == .allocated, after == .allocated {
+        if before.isInOverlay, after == .allocated {
           let isMixture = bytes.allSatisfy {
             found[$0] == oldBytes[$0 - bytes.lowerBound] || found[$0] == newBytes[$0 - bytes.lowerBound]
           }
           #expect(isMixture, "\(what), block \(index)")
-        } else if before == after {
+        } else if before == after || before == .cached && after == .unallocated {
           #expect(difference(Array(found[bytes]), oldBytes) == nil, "\(what), block \(index) is \(after)")
         } else {
           #expect(difference(Array(found[bytes]), newBytes) == nil, "\(what), block \(index) became \(after)")

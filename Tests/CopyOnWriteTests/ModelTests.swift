@@ -31,6 +31,26 @@ import Testing
       generator: SeededGenerator(seed: testSeed))
     try program.run(steps: 2500)
   }
+
+  /// Nothing that can be seen of a disk tells that its reads copy, nor that its writes make copies give way.
+  @Test(arguments: StoreAccess.allCases, [nil, 12 * 4096] as [UInt64?])
+  func `a disk that copies on read agrees with an array`(access: StoreAccess, limit: UInt64?) throws {
+    for detectZeroes in [false, true] {
+      var program = try RandomProgram(
+        blockSize: 4096, access: access, size: 70_001, isSparse: true, detectZeroes: detectZeroes,
+        copyOnRead: .always, maxOverlay: limit, generator: SeededGenerator(seed: testSeed))
+      try program.run(steps: 500)
+    }
+    for (index, blockSize) in [8192, 65536, 1 << 21].enumerated() {
+      for isSparse in [false, true] {
+        var program = try RandomProgram(
+          blockSize: blockSize, access: access, size: 2 * blockSize + 17, isSparse: isSparse, copyOnRead: .always,
+          maxOverlay: limit.map { _ in UInt64(3 * blockSize) },
+          generator: SeededGenerator(seed: testSeed &+ UInt64(index)))
+        try program.run(steps: 50)
+      }
+    }
+  }
 }
 
 /// A disk and its model, and steps that do the same to both.
@@ -39,17 +59,19 @@ private struct RandomProgram {
   private let blockSize: Int
   private let mostBytes: Int
   private let detectZeroes: Bool
+  private let maxOverlay: UInt64
   private let name: String
   private var model: DiskModel
   private var generator: SeededGenerator
 
   init(
     blockSize: Int, access: StoreAccess, size: Int, isSparse: Bool, detectZeroes: Bool = false,
-    generator: SeededGenerator
+    copyOnRead: CowDisk.CopyOnRead = .never, maxOverlay: UInt64? = nil, generator: SeededGenerator
   ) throws {
     var generator = generator
     self.blockSize = blockSize
     self.detectZeroes = detectZeroes
+    self.maxOverlay = maxOverlay ?? .max
     // Room to grow by some blocks, odd on purpose.
     mostBytes = max(size, 3 * blockSize, 40_000) + 2 * blockSize + 333
     name = "blocks of \(blockSize), base of \(size), sparse \(isSparse), \(access), seed \(testSeed)"
@@ -57,7 +79,8 @@ private struct RandomProgram {
     let base = TestBase(
       pattern(size, salt: UInt64(size)), holes: holes.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) })
     disk = try makeDisk(
-      over: base, blockSize: blockSize, access: access, options: .init(detectZeroes: detectZeroes))
+      over: base, blockSize: blockSize, access: access,
+      options: .init(maxOverlay: maxOverlay, detectZeroes: detectZeroes, copyOnRead: copyOnRead))
     model = DiskModel(base: base.bytes, holes: holes, blockSize: blockSize)
     self.generator = generator
   }
@@ -95,17 +118,23 @@ private struct RandomProgram {
         let part = randomRange(below: range.count)
         copy(zeros(part.count)[...], into: &bytes, at: part.lowerBound)
       }
-      try disk.write(bytes, at: UInt64(range.lowerBound))
+      var after = model
       if detectZeroes {
-        model.writeDetectingZeroes(bytes, at: range.lowerBound)
+        after.writeDetectingZeroes(bytes, at: range.lowerBound)
       } else {
-        model.write(bytes, at: range.lowerBound)
+        after.write(bytes, at: range.lowerBound)
       }
+      guard after.mostAllocatedBytes(since: model) <= maxOverlay else { return "no space to write \(range)" }
+      try disk.write(bytes, at: UInt64(range.lowerBound))
+      model = after
       return "write \(range)"
     case 45..<80:
       let range = randomRange(below: model.size)
+      var after = model
+      after.zero(range)
+      guard after.mostAllocatedBytes(since: model) <= maxOverlay else { return "no space to zero \(range)" }
       try disk.zero(UInt64(range.lowerBound)..<UInt64(range.upperBound))
-      model.zero(range)
+      model = after
       return "zero \(range)"
     case 80..<92:
       let size = randomPlace(upTo: mostBytes)
@@ -114,6 +143,10 @@ private struct RandomProgram {
       return "resize to \(size)"
     default:
       let range = randomRange(below: model.size)
+      let blocks = range.isEmpty ? 0 : (range.upperBound - 1) / blockSize - range.lowerBound / blockSize + 1
+      guard model.allocatedBytes + UInt64(blocks * blockSize) <= maxOverlay else {
+        return "no space to reserve \(range)"
+      }
       try disk.reserve(UInt64(range.lowerBound)..<UInt64(range.upperBound))
       return "reserve \(range)"
     }
@@ -147,6 +180,8 @@ private struct RandomProgram {
   private mutating func check(after what: String) throws {
     try #require(disk.size == UInt64(model.size), "\(what); \(name)")
     try #require(disk.allocatedBytes == model.allocatedBytes, "\(what); \(name)")
+    let taken = disk.allocatedBytes + disk.cachedBytes
+    try #require(disk.limit.left == maxOverlay - (maxOverlay == .max ? 0 : taken), "\(what); \(name)")
     try compare(randomRange(below: model.size), after: what)
     guard model.size > 0 else { return }
     let place = min(randomPlace(upTo: model.size), model.size - 1)

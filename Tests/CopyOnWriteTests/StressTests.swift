@@ -2,6 +2,7 @@
 // here as on any disk, so a sector can be seen half old and half new, but never with bytes that nobody put there, and
 // never with bytes older than what was seen before.
 
+import Glibc
 import Synchronization
 import Testing
 
@@ -141,6 +142,74 @@ import Testing
     try disk.zero(0..<disk.size)
     #expect(disk.allocatedBytes == 0)
     #expect(Set(try disk.contents()) == [0])
+  }
+
+  /// Writers make copies give way while others read them; no reader may find the hole that is left.
+  @Test(arguments: accesses.filter { $0 != .plain })
+  func `readers of copies see the base's bytes while copies give way`(access: StoreAccess) throws {
+    let (written, read) = (36, 48)
+    let base = TestBase(pattern((written + read) * Self.blockSize))
+    let disk = try makeDisk(
+      over: base, access: access, options: .init(maxOverlay: UInt64(40 * Self.blockSize), copyOnRead: .always))
+    let start = UInt64(written * Self.blockSize)
+    let writersLeft = Atomic(1)
+    try concurrently(4) { index in
+      var generator = SeededGenerator(seed: testSeed &+ UInt64(index))
+      if index == 0 {
+        let bytes = filled(7, written * Self.blockSize)
+        for _ in 0..<25 {
+          // There must be copies, or nothing gives way.
+          var turns = 0
+          while disk.cachedBytes < UInt64(20 * Self.blockSize), turns < 1_000_000 {
+            sched_yield()
+            turns += 1
+          }
+          try disk.write(bytes, at: 0)
+          try disk.zero(0..<start)
+        }
+        writersLeft.subtract(1, ordering: .sequentiallyConsistent)
+      } else {
+        while writersLeft.load(ordering: .sequentiallyConsistent) > 0 {
+          let from = UInt64.random(in: start..<disk.size, using: &generator)
+          let range = from..<min(disk.size, from + UInt64.random(in: 1...60_000, using: &generator))
+          let expected = Array(base.bytes[Int(range.lowerBound)..<Int(range.upperBound)])
+          let found = difference(try disk.bytes(range), expected)
+          try check(found == nil, "\(range): \(found ?? "")")
+        }
+      }
+    }
+    let evictions = disk.evictions.load(ordering: .relaxed)
+    #expect(evictions >= 25, "there were \(evictions) evictions: nothing was tested")
+    #expect(disk.limit.left + disk.cachedBytes + disk.allocatedBytes == UInt64(40 * Self.blockSize))
+  }
+
+  /// As above, and blocks are written and trimmed while they are copied.
+  @Test(arguments: accesses)
+  func `reads that copy never bring back what was written over`(access: StoreAccess) throws {
+    let size = UInt64(Self.blocks * Self.blockSize)
+    for round in 0..<40 as Range<UInt64> {
+      let disk = try makeDisk(
+        over: TestBase(filled(Self.baseByte, Int(size))), access: access, options: .init(copyOnRead: .always))
+      try concurrently(4) { index in
+        var generator = SeededGenerator(seed: testSeed &+ UInt64(index) &+ round << 8)
+        for block in (0..<UInt64(Self.blocks)).shuffled(using: &generator) {
+          let start = block * UInt64(Self.blockSize)
+          if index > 1 {
+            _ = try disk.bytes(start..<start + UInt64(Self.blockSize))
+          } else if block % 2 == UInt64(index) {
+            try disk.write(filled(1, Self.blockSize), at: start)
+            try check(try disk.bytes(start..<start + 1) == [1], "block \(block) is not what was written")
+          } else if block % 4 == UInt64(index) {
+            try disk.zero(start..<start + UInt64(Self.blockSize))
+          }
+        }
+      }
+      let found = try disk.contents()
+      for block in 0..<Self.blocks {
+        let bytes = Set(found[block * Self.blockSize..<(block + 1) * Self.blockSize])
+        #expect(bytes == [1] || bytes == [0] && block % 4 < 2, "block \(block) has \(bytes)")
+      }
+    }
   }
 
   /// A store that comes too late for its block must not take space that no trim gives back any more.

@@ -13,8 +13,14 @@ final class TestBase: BaseReader {
   private let holes: [Range<UInt64>]
   private let beforeRead: @Sendable (UInt64) throws(Errno) -> Void
   private let beforeExtent: @Sendable (UInt64) throws(Errno) -> Void
+  private let readCount = Atomic(0)
+  private let byteCount = Atomic(0)
 
   var size: UInt64 { UInt64(bytes.count) }
+
+  /// How often bytes were asked for, and how many in all.
+  var reads: Int { readCount.load(ordering: .sequentiallyConsistent) }
+  var bytesRead: Int { byteCount.load(ordering: .sequentiallyConsistent) }
 
   /// Creates a base; `holes` are in order, apart from each other, and are filled with zeros.
   init(
@@ -34,6 +40,8 @@ final class TestBase: BaseReader {
 
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
     precondition(offset + UInt64(buffer.count) <= size, "the engine asked for bytes beyond the base")
+    readCount.add(1, ordering: .sequentiallyConsistent)
+    byteCount.add(buffer.count, ordering: .sequentiallyConsistent)
     try beforeRead(offset)
     bytes.withUnsafeBytes { bytes in
       let range = Int(offset)..<Int(offset) + buffer.count
@@ -142,6 +150,7 @@ struct MemoryBuffer: ~Copyable {
 
 extension BlockMap {
   var allocated: UInt64 { allocatedCount.load(ordering: .relaxed) }
+  var cached: UInt64 { cachedCount.load(ordering: .relaxed) }
 }
 
 extension CowDisk {

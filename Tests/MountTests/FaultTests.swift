@@ -8,7 +8,7 @@
   import Testing
 
   /// The debug binary, which is built with the tests.
-  private let debugBinary: String = {
+  let debugBinary: String = {
     let bundle = Host.resolved("/proc/self/exe")
     let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") }.map(Host.resolved) ?? bundle
     return String(tests[..<(tests.lastIndex(of: "/") ?? tests.endIndex)]) + "/cowmount"
@@ -16,11 +16,11 @@
 
   extension Mounted {
     @Suite(.needs(.program(debugBinary))) struct Fault {
-      private static let size = 16 << 20
-      private static let written = Pattern(seed: 301)
+      static let size = 16 << 20
+      static let written = Pattern(seed: 301)
 
       /// A mount whose calls fail while a file is there.
-      private struct Faulty {
+      struct Faulty {
         let daemon: Daemon
         let file: String
         let place: String

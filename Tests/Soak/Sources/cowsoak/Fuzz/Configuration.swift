@@ -12,6 +12,8 @@ struct Configuration: CustomStringConvertible {
   let threads: Int?
   let overlay: OverlayKind
   let detectsZeroes: Bool
+  /// Reads leave copies of the base in the overlay.
+  let copiesReads: Bool
   /// The mountpoint is a file.
   let onFile: Bool
   let processes: Int
@@ -70,6 +72,7 @@ struct Configuration: CustomStringConvertible {
     granule =
       usesDirect ? random.pick([4096, 16384, 65536, 1 << 20]) : random.pick([1000, 4095, 10_007, 66_000, 1_048_577])
     hasPauses = random.chance(0.7)
+    copiesReads = random.chance(0.4)
   }
 
   /// For cowmount.
@@ -77,6 +80,7 @@ struct Configuration: CustomStringConvertible {
     var options = ["--block-size", "\(blockSize)"]
     if let threads { options += ["--threads", "\(threads)"] }
     if detectsZeroes { options += ["--detect-zeroes", "on"] }
+    if copiesReads { options.append("--cow-on-read") }
     switch overlay {
     case .memory: options += ["--memory", "--max-overlay", "1G"]
     case .limited(let bytes): options += ["--max-overlay", "\(bytes)"]
@@ -88,7 +92,7 @@ struct Configuration: CustomStringConvertible {
 
   var description: String {
     """
-    blocks \(blockSize), \(size) bytes (\(base)), overlay \(overlay)\(detectsZeroes ? ", zeroes detected" : ""), \
+    blocks \(blockSize), \(size) bytes (\(base)), overlay \(overlay)\(detectsZeroes ? ", zeroes detected" : "")\(copiesReads ? ", reads copied" : ""), \
     serving threads \(threads.map(String.init) ?? "default"), \(processes) processes x \(threadsPerProcess) threads, \
     owners every \(granule) bytes\(usesDirect ? ", O_DIRECT" : "")\(hasPauses ? ", resized" : "")\
     \(onFile ? ", on a file" : "")

@@ -3,12 +3,13 @@
 internal import Glibc
 
 /// A mutual exclusion with one condition.
-struct Monitor: ~Copyable, @unchecked Sendable {
+public struct Monitor: ~Copyable, @unchecked Sendable {
   // SAFETY: both have a fixed address from init to deinit and synchronise themselves.
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
 
-  init() {
+  /// Creates a lock that nobody holds.
+  public init() {
     mutex = .allocate(capacity: 1)
     mutex.initialize(to: pthread_mutex_t())
     condition = .allocate(capacity: 1)
@@ -24,19 +25,20 @@ struct Monitor: ~Copyable, @unchecked Sendable {
     mutex.deallocate()
   }
 
-  func withLock<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+  /// Runs `body` while nobody else does.
+  public func withLock<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body()
   }
 
   /// Lets go of the lock until somebody calls ``changed()``. Only under the lock; may return without a reason.
-  func wait() {
+  public func wait() {
     pthread_cond_wait(condition, mutex)
   }
 
   /// Wakes everybody who waits.
-  func changed() {
+  public func changed() {
     pthread_cond_broadcast(condition)
   }
 }
