@@ -66,7 +66,7 @@ extension CowDisk {
     let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: needed.count, alignment: 4096)
     defer { copy.deallocate() }
     do {
-      try base.read(into: copy, at: needed.lowerBound)
+      try askBase(into: copy, at: needed.lowerBound)
     } catch {
       // Bytes that nobody asked for are no reason for a read to fail.
       return try readBase(into: part, at: offset)
@@ -81,7 +81,7 @@ extension CowDisk {
   func readBase(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
     let visible = visibleBase
     let shown = Int(min(UInt64(buffer.count), visible - min(visible, offset)))
-    if shown > 0 { try base.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<shown]), at: offset) }
+    if shown > 0 { try askBase(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<shown]), at: offset) }
     UnsafeMutableRawBufferPointer(rebasing: buffer[shown...]).initializeMemory(as: UInt8.self, repeating: 0)
   }
 

@@ -65,7 +65,7 @@ extension CowDisk {
         let dataEnd = min(runEnd, max(position, visibleBase))
         let length = Int(dataEnd - position)
         if length > 0 {
-          try base.read(into: UnsafeMutableRawBufferPointer(start: place, count: length), at: position)
+          try askBase(into: UnsafeMutableRawBufferPointer(start: place, count: length), at: position)
           list.append(place, length)
         }
         appendZeros(Int(runEnd - dataEnd), to: &list)

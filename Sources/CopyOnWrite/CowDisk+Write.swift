@@ -177,7 +177,7 @@ extension CowDisk {
     if count > 0 {
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 16)
       defer { buffer.deallocate() }
-      try base.read(into: buffer, at: range.lowerBound)
+      try askBase(into: buffer, at: range.lowerBound)
       try store.write(UnsafeRawBufferPointer(buffer), at: range.lowerBound)
     }
     try store.writeZeros(baseEnd..<range.upperBound)

@@ -82,6 +82,8 @@ public final class CowDisk: Sendable {
   /// Blocks from the first to the last that ``reserve(_:)`` was ever called for.
   let reserved = Mutex<Range<UInt64>>(0..<0)
 
+  let counters = Counters()
+
   /// Whether reads may copy; constant, so that without it reading costs no more than this look.
   let copiesReads: Bool
   let copies = CopiesUnderWay()
@@ -204,6 +206,13 @@ public final class CowDisk: Sendable {
   public func availableSpace() throws(Errno) -> UInt64 {
     let (sum, overflow) = try unusedSpace().addingReportingOverflow(cachedBytes)
     return overflow ? .max : sum
+  }
+
+  /// Asks the base for bytes that can be seen of it; every read of the base comes through here.
+  @inline(__always)
+  func askBase(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
+    counters.countBaseRead(buffer.count)
+    try base.read(into: buffer, at: offset)
   }
 
   /// Bytes that nothing takes yet.

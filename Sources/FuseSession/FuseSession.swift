@@ -23,13 +23,22 @@ public final class FuseSession {
   /// A signal to end that came while the mount was being made.
   private var early: CInt?
 
-  /// Signals that ``waitForEnd()`` waits for and that end a session.
+  /// Signals that ``waitForEnd(_:report:)`` waits for and that end a session.
   private static let endings = [SIGINT, SIGTERM, SIGHUP]
+  /// The signal that asks a session how things are.
+  static let report = SIGUSR1
+  /// All that the watcher takes.
+  private static let watched: sigset_t = {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in endings + [report, SessionState.wakeUp] { sigaddset(&signals, signal) }
+    return signals
+  }()
 
   /// Prepares a session. Nothing is mounted yet.
   ///
-  /// From here on the calling thread, and threads it starts, have SIGINT, SIGTERM and SIGHUP blocked: the session takes
-  /// them.
+  /// From here on the calling thread, and threads it starts, have SIGINT, SIGTERM, SIGHUP and SIGUSR1 blocked: the session
+  /// takes them.
   ///
   /// - Parameters:
   ///   - fileSystem: what answers.
@@ -80,9 +89,7 @@ public final class FuseSession {
   }
 
   private static func blockSignals() {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    for signal in endings + [SessionState.wakeUp] { sigaddset(&signals, signal) }
+    var signals = watched
     pthread_sigmask(SIG_BLOCK, &signals, nil)
   }
 
@@ -109,7 +116,7 @@ public final class FuseSession {
     while !state.isReady.load(ordering: .acquiring) {
       let signal = waitForSignal()
       // A wake-up that comes together with it is taken second.
-      if signal != SessionState.wakeUp { early = signal }
+      if Self.endings.contains(signal) { early = signal }
       let canServe = early == nil && state.workerCount.load(ordering: .acquiring) > 0
       guard canServe || state.isReady.load(ordering: .acquiring) else {
         throw .refused(mountpoint.path, FuseLog.take(or: "interrupted"))
@@ -153,18 +160,27 @@ public final class FuseSession {
   /// Waits until the mount is gone or a signal asks for its end. Requests may still be in service then; ``stop()`` waits for
   /// them.
   ///
-  /// - Parameter lookRound: called every few seconds while requests come, and once after the last of them.
-  public func waitForEnd(_ lookRound: () -> Void) -> End {
+  /// - Parameters:
+  ///   - lookRound: called every few seconds while requests come, and once after the last of them.
+  ///   - report: called when somebody asks how things are, with SIGUSR1.
+  public func waitForEnd(_ lookRound: () -> Void, report: () -> Void) -> End {
     if let early { return .signal(early) }
     while !isOver {
       state.watcherRests.store(true, ordering: .relaxed)
-      let signal = waitForSignal()
-      if signal != SessionState.wakeUp { return .signal(signal) }
+      switch waitForSignal() {
+      case Self.report:
+        report()
+        continue
+      case SessionState.wakeUp: break
+      case let signal: return .signal(signal)
+      }
       // Wake-ups do not queue: the one for the request may be the one for the end, too.
       if isOver { break }
       lookRound()
-      if let signal = waitForSignal(milliseconds: Self.pause * 1000), signal != SessionState.wakeUp {
-        return .signal(signal)
+      switch waitForSignal(milliseconds: Self.pause * 1000) {
+      case nil, SessionState.wakeUp: break
+      case Self.report: report()
+      case .some(let signal): return .signal(signal)
       }
       lookRound()
     }
@@ -206,9 +222,7 @@ public final class FuseSession {
 
   /// Takes the next signal, or nil after the time.
   private func waitForSignal(milliseconds: Int) -> CInt? {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    for signal in Self.endings + [SessionState.wakeUp] { sigaddset(&signals, signal) }
+    var signals = Self.watched
     var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
     let signal = sigtimedwait(&signals, nil, &time)
     return signal > 0 ? signal : nil

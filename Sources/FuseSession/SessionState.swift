@@ -25,7 +25,7 @@ final class SessionState: Sendable {
   /// The thread that waits for readiness and for the end.
   let watcher: pthread_t
 
-  /// Wakes the watcher. It is blocked in every thread, so that only a wait takes it.
+  /// Wakes the watcher. It is blocked there, so that only a wait takes it.
   static let wakeUp = SIGUSR2
 
   init(fileSystem: FileSystem, watcher: pthread_t) {

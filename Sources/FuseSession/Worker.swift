@@ -12,8 +12,9 @@ import SystemPackage
 struct Worker {
   let thread: pthread_t
 
-  /// Interrupts a worker that waits for a request, so that it looks at `isStopping`.
-  static let interrupt = SIGUSR1
+  /// Interrupts a worker that waits for a request, so that it looks at `isStopping`. The same signal wakes the watcher,
+  /// which has it blocked; both are sent to one thread only.
+  static let interrupt = SessionState.wakeUp
 
   /// Starts a worker, which does `first` before anything else.
   ///
@@ -43,6 +44,8 @@ struct Worker {
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { _ in }
     sigaction(interrupt, &action, nil)
+    // A thread that was there before the session and does not block it must not end the process either.
+    sigaction(FuseSession.report, &action, nil)
   }
 
   /// The calling worker's memory. Only within a callback of libfuse.
@@ -84,6 +87,10 @@ private final class Context: @unchecked Sendable {
       bytes: UnsafeMutableRawBufferPointer(start: bytes.address, count: AnswerBuffer.size),
       vectors: UnsafeMutableBufferPointer(
         start: vectors.address.bindMemory(to: iovec.self, capacity: Self.vectorCount), count: Self.vectorCount))
+    var interrupt = sigset_t()
+    sigemptyset(&interrupt)
+    sigaddset(&interrupt, Worker.interrupt)
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, nil)
     withUnsafeMutablePointer(to: &answer) {
       clinux_set_thread_pointer($0)
       first()

@@ -143,9 +143,10 @@ struct Mount: ParsableCommand {
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
     var watch = Watch(image: image, disk: disk)
-    let end = session.waitForEnd { watch.look() }
+    let end = session.waitForEnd({ watch.look() }, report: { watch.tellStatistics(.notice) })
     // Before the kernel writes back and workers are waited for.
     image.prepareToEnd()
+    defer { watch.tellStatistics(.info) }
     switch end {
     case .unmounted:
       logger.info("unmounted")
@@ -154,7 +155,10 @@ struct Mount: ParsableCommand {
       throw ExitCode.failure
     case .signal(let signal):
       logger.info("ending on signal \(signal)")
-      if !session.stop() { _exit(0) }
+      if !session.stop() {
+        watch.tellStatistics(.info)
+        _exit(0)
+      }
     }
   }
 

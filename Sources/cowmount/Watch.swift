@@ -1,10 +1,12 @@
 // What is looked at every few seconds while a mount serves: whether the image changed under it, and how full the overlay
-// is. Each thing is logged once when it comes and once when it goes.
+// is. Each thing is logged once when it comes and once when it goes. And what the mount did, when somebody asks, and at its
+// end.
 
 internal import BaseImage
 internal import CopyOnWrite
 internal import Logging
 
+/// Keeps an eye on a mount.
 struct Watch {
   let image: any Image
   let disk: CowDisk
@@ -23,6 +25,17 @@ struct Watch {
   mutating func look() {
     lookAtImage()
     lookAtSpace()
+  }
+
+  /// Logs what the mount did so far.
+  func tellStatistics(_ level: Logger.Level) {
+    let statistics = disk.statistics
+    logger.log(
+      level: level,
+      """
+      \(image.source) was read \(statistics.baseReads) times, \(statistics.baseBytes) bytes in all; the overlay holds \
+      \(statistics.writtenBytes) bytes that were written and \(statistics.cachedBytes) bytes that were copied
+      """)
   }
 
   private mutating func lookAtImage() {

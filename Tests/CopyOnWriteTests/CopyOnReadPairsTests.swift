@@ -149,16 +149,18 @@ import Testing
     #expect(try disk.bytes(0..<disk.size) == Array(base.bytes[..<Int(Self.start + 5000)]))
   }
 
-  @Test func `a copy-up and a copy of one block do not disturb each other`() throws {
+  /// At 0, the write's own bytes are stored already when it is held.
+  @Test(arguments: [0, 5000])
+  func `a copy-up and a copy of one block do not disturb each other`(place: Int) throws {
     // The write is held, with the lock; the read brings its bytes and waits to store them.
     let (disk, base) = (disk, base)
     hold.arm()
-    let write = TestThread { try disk.write(filled(0x11, 100), at: Self.start + 5000) }
+    let write = TestThread { try disk.write(filled(0x11, 100), at: Self.start + UInt64(place)) }
     #expect(hold.isHolding())
     let read = TestThread {
       let found = try disk.bytes(Self.start..<2 * Self.start)
       var written = Array(base.bytes[Self.block])
-      copy(filled(0x11, 100)[...], into: &written, at: 5000)
+      copy(filled(0x11, 100)[...], into: &written, at: place)
       try check(found == Array(base.bytes[Self.block]) || found == written, "the read saw neither")
     }
     read.giveMoment()
@@ -166,7 +168,7 @@ import Testing
     try write.join()
     try read.join()
     var block = baseBlock
-    copy(filled(0x11, 100)[...], into: &block, at: 5000)
+    copy(filled(0x11, 100)[...], into: &block, at: place)
     try expect(block: block)
   }
 }

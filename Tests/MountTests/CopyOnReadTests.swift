@@ -110,6 +110,37 @@ extension Mounted {
       return space
     }
 
+    /// The mount tells itself how often it asked the base.
+    @Test(arguments: [true, false])
+    func theSecondReadNeverTouchesTheBase(isCopying: Bool) async throws {
+      let image = try sandbox.image(size: 8 << 20, data: Self.data)
+      let mount =
+        if isCopying {
+          try await sandbox.mount(image, "--verbose", "--cow-on-read", staying: true)
+        } else {
+          try await sandbox.mount(image, "--verbose", staying: true)
+        }
+      for _ in 0..<3 {
+        try readAll(mount)
+        kill(mount.daemon.pid, SIGUSR1)
+        try await Task.sleep(for: .milliseconds(100))
+      }
+      let result = try #require(try await mount.end(with: SIGTERM))
+      let told = result.errorLines.compactMap { line in
+        line.firstMatch(of: /was read (\d+) times, (\d+) bytes in all; .* (\d+) bytes that were copied/)
+          .map { [Int($0.1), Int($0.2), Int($0.3)] }
+      }
+      // One for each signal, and one for the end.
+      try #require(told.count == 4, "\(result)")
+      #expect(told[3] == told[2])
+      if isCopying {
+        #expect(told[0][1...] == [4 << 20, 4 << 20])
+        #expect(told[1] == told[0] && told[2] == told[0])
+      } else {
+        #expect(told[0][1] == 8 << 20 && told[1][1] == 16 << 20 && told[2][2] == 0)
+      }
+    }
+
     @Test func writesHaveAllOfTheLimit() async throws {
       let mount = try await sandbox.mount(
         sandbox.image(size: 8 << 20, data: Self.data), "--cow-on-read", "--max-overlay", "2M")
