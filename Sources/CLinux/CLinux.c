@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/ioprio.h>
 #include <linux/magic.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -18,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -100,6 +102,13 @@ int clinux_keep_capabilities(uint64_t kept) {
 }
 
 int clinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
+
+void clinux_enter_background(const char *name) {
+  prctl(PR_SET_NAME, name);
+  // Not SCHED_IDLE: such a thread may stand still for seconds, and with it who waits for a lock that it holds.
+  setpriority(PRIO_PROCESS, 0, 19);
+  syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+}
 
 void clinux_populate(void *start, size_t count) {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -7,26 +7,43 @@ internal import DiskIO
 final class CopiesUnderWay: @unchecked Sendable {
   // SAFETY: `claims` is touched under `monitor` alone.
   private let monitor = Monitor()
-  private var claims: [Range<UInt64>] = []
+  private var claims: [Claim] = []
+
+  private struct Claim: Equatable {
+    let blocks: Range<UInt64>
+    let purpose: Purpose
+  }
+
+  /// What a copy is made for.
+  enum Purpose {
+    /// A read that somebody waits for.
+    case reading
+    /// A read that may come. It waits for others, and others do not wait for it: it may take its time.
+    case prefetching
+  }
 
   /// Claims blocks. Whoever claims holds no other claim, no lock of the engine, and ends the claim in any case.
   ///
   /// - Returns: false, after waiting for it, where somebody else had a claim on one of them: they have changed.
-  func begin(_ blocks: Range<UInt64>) -> Bool {
+  func begin(_ blocks: Range<UInt64>, for purpose: Purpose) -> Bool {
     monitor.withLock {
-      if let other = claims.first(where: { $0.overlaps(blocks) }) {
+      let other = claims.first {
+        $0.blocks.overlaps(blocks) && (purpose == .prefetching || $0.purpose == .reading)
+      }
+      if let other {
         while claims.contains(other) { monitor.wait() }
         return false
       }
-      claims.append(blocks)
+      claims.append(Claim(blocks: blocks, purpose: purpose))
       return true
     }
   }
 
   /// Ends a claim.
-  func end(_ blocks: Range<UInt64>) {
+  func end(_ blocks: Range<UInt64>, for purpose: Purpose) {
     monitor.withLock {
-      if let index = claims.firstIndex(of: blocks) { claims.remove(at: index) }
+      let claim = Claim(blocks: blocks, purpose: purpose)
+      if let index = claims.firstIndex(of: claim) { claims.remove(at: index) }
       monitor.changed()
     }
   }

@@ -33,8 +33,8 @@ extension CowDisk {
       return count
     }
     let blocks = block..<run.end
-    guard copies.begin(blocks) else { return 0 }
-    defer { copies.end(blocks) }
+    guard copies.begin(blocks, for: .reading) else { return 0 }
+    defer { copies.end(blocks, for: .reading) }
     // Who held them before may have copied them since this read looked.
     guard map.run(at: block, limit: run.end) == BlockRun(state: .unallocated, end: run.end) else { return 0 }
     try readBaseCopying(blocks, into: part, at: offset)
@@ -117,7 +117,7 @@ extension CowDisk {
   }
 
   /// Whether copies of so many bytes leave enough space for writers.
-  private func hasSpaceForCopies(of bytes: UInt64) -> Bool {
+  func hasSpaceForCopies(of bytes: UInt64) -> Bool {
     guard let unused = try? unusedSpace() else { return false }
     return unused >= bytes + spareSpace
   }

@@ -57,6 +57,8 @@
 //                           brings is stored under the lock, and only where the block is still unallocated and no less
 //                           of the base can be seen: whoever wrote, trimmed or cut meanwhile has the last word.
 //     copy  | copy          Who comes second waits until the first is done and finds the block cached: each is read once.
+//                           Nobody waits for a prefetch, which may be slow on purpose; then both read, and who comes
+//                           second finds nothing to store.
 //     cached | write        The write takes the lock, because the block becomes allocated. No byte has to be copied up.
 //     cached | evict        The space of a copy goes while readers may be about to use it. So a copy's own memory is never
 //                           handed out: a reader copies from it, and then looks whether anything was evicted since before

@@ -1,6 +1,7 @@
 // What is copied from an image to the overlay without having been written.
 
 internal import ArgumentParser
+internal import BaseImage
 internal import CopyOnWrite
 internal import DiskIO
 internal import FuseSession
@@ -12,6 +13,11 @@ struct CopyOptions: ParsableArguments {
 
   @Option(name: .long, help: ArgumentHelp("The same, as long as there is a file at this path.", valueName: "path"))
   var cowOnReadWhile: String?
+
+  @Flag(
+    name: .long,
+    help: "Copy the image's data to the overlay in the background. What is read meanwhile is kept as well.")
+  var prefetch = false
 
   /// Checks what the options are together.
   func validate() throws {
@@ -25,7 +31,7 @@ struct CopyOptions: ParsableArguments {
   /// - Parameter mountpoint: must not contain the path that is looked at, or a read would wait for an answer of its own
   ///   mount.
   func copyOnRead(avoiding mountpoint: Mountpoint) throws(CopyOptionsError) -> CowDisk.CopyOnRead {
-    guard let cowOnReadWhile else { return cowOnRead ? .always : .never }
+    guard let cowOnReadWhile else { return cowOnRead || prefetch ? .always : .never }
     let path: FilePath
     do {
       path = try FilePath(cowOnReadWhile).resolvingParent()
@@ -34,6 +40,16 @@ struct CopyOptions: ParsableArguments {
     }
     if path.starts(with: mountpoint.path) { throw .insideMountpoint(cowOnReadWhile, mountpoint.path) }
     return .asLongAs { (try? FileStatus(of: path)) != nil }
+  }
+
+  /// Says so where the overlay cannot take a whole image. What it takes is worth having all the same.
+  func checkSpace(for image: any Image, in disk: CowDisk) {
+    guard prefetch, let space = try? disk.spaceForCopies(), space / 512 < image.dataSectors else { return }
+    Cowmount.complain(
+      """
+      --prefetch will not copy all of \(image.source): it may have \(humanSize(image.dataSectors * 512)) of data, and the \
+      overlay has room for copies of \(humanSize(space))
+      """)
   }
 }
 

@@ -133,6 +133,7 @@ struct Mount: ParsableCommand {
       Cowmount.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
     }
     let disk = try makeDisk(over: image, mountpoint: mountpoint)
+    copy.checkSpace(for: image, in: disk)
     let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
     let session = try FuseSession(
       fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.source, readOnly: readOnly))
@@ -142,10 +143,12 @@ struct Mount: ParsableCommand {
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
+    let prefetch = copy.prefetch ? Prefetch(disk, of: image.source) : nil
     var watch = Watch(image: image, disk: disk)
     let end = session.waitForEnd({ watch.look() }, report: { watch.tellStatistics(.notice) })
     // Before the kernel writes back and workers are waited for.
     image.prepareToEnd()
+    prefetch?.stop()
     defer { watch.tellStatistics(.info) }
     switch end {
     case .unmounted:

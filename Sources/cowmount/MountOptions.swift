@@ -37,7 +37,9 @@ struct MountOptions {
     "xz-max-block", "xz-max-depth",
   ]
   /// Long options of ours that take none.
-  private static let flags: Set = ["cow-on-read", "decompress", "force-share", "memory", "nonempty", "read-only"]
+  private static let flags: Set = [
+    "cow-on-read", "decompress", "force-share", "memory", "nonempty", "prefetch", "read-only",
+  ]
 
   /// Puts long options in the place of those in -o arguments that are ours.
   static func expand(_ arguments: [String]) -> [String] {

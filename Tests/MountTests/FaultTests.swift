@@ -29,10 +29,12 @@
         /// - Parameters:
         ///   - rules: as in COWMOUNT_TEST_FAULTS, without triggers.
         ///   - options: of the command.
-        init(_ rules: String..., options: [String] = []) async throws {
+        ///   - isFailing: whether the file is there from the beginning.
+        init(_ rules: String..., options: [String] = [], isFailing: Bool = false) async throws {
           let image = try sandbox.image(size: size, data: [0..<12 << 20])
           let (place, overlays) = (try sandbox.directory("mnt"), try sandbox.directory("overlay"))
           trigger = try sandbox.directory("trigger") + "/on"
+          if isFailing { try TestFile(trigger, O_CREAT | O_WRONLY).close() }
           let faults = rules.map { [trigger] in "\($0)@\(trigger)" }.joined(separator: ",")
           let result = try await attempt(
             debugBinary, options + ["--overlay-dir", overlays, image.path, place],

@@ -59,6 +59,9 @@ extern const int clinux_cap_dac_read_search;
 // Tells the kernel that this process serves its memory reclaim (PR_SET_IO_FLUSHER). 0, or -1 with errno.
 int clinux_set_io_flusher(void);
 
+// Gives this thread a name (15 bytes) and the lowest priority for processors and disks.
+void clinux_enter_background(const char *name);
+
 // Backs the whole pages in this range of private memory now instead of at first touch.
 void clinux_populate(void *start, size_t count);
 
