@@ -7,6 +7,8 @@ public import SystemPackage
 /// The bytes of a regular file or of a block device, opened read-only and once.
 public final class RawImage: Image {
   private let file: File
+  /// For reading past the page cache, where that is wanted and possible.
+  private let direct: DirectFile?
   /// Whether the file may have holes; where it has none, extents need no system call.
   private let mayHaveHoles: Bool
 
@@ -27,8 +29,11 @@ public final class RawImage: Image {
   /// - Parameters:
   ///   - path: the image.
   ///   - sharesWithWriters: whether to use an image that another program has open for writing.
+  ///   - avoidsCache: whether to leave no bytes of it in the page cache, where the file system can do that.
   /// - Throws: ``ImageError`` that names the image and what is wrong with it.
-  public init(path: FilePath, sharesWithWriters: Bool = false) throws(ImageError) {
+  public init(
+    path: FilePath, sharesWithWriters: Bool = false, avoidsCache: Bool = false
+  ) throws(ImageError) {
     do {
       let file = try File.openReadOnly(path)
       let status = try file.status()
@@ -47,6 +52,7 @@ public final class RawImage: Image {
       // A file system without such locks has no QEMU that holds one.
       let isFree = (try? file.lockForReading()) ?? true
       guard isFree || sharesWithWriters else { throw ImageError.inUse(path) }
+      direct = avoidsCache ? DirectFile(file) : nil
       self.file = file
     } catch let error as ImageError {
       throw error
@@ -81,7 +87,24 @@ public final class RawImage: Image {
 
   /// Reads bytes; a file that shrank since it was opened is `.ioError`, not zeros.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
-    try file.readFully(into: buffer, at: offset)
+    switch direct {
+    case .none: try file.readFully(into: buffer, at: offset)
+    case .some(let direct):
+      do {
+        try direct.readFully(into: buffer, at: offset)
+      } catch .invalidArgument {
+        // The device wants more than it says.
+        try file.readFully(into: buffer, at: offset)
+      }
+    }
+  }
+
+  /// Whether reads leave nothing in the page cache.
+  public var avoidsCache: Bool {
+    switch direct {
+    case .none: false
+    case .some: true
+    }
   }
 
   /// What the file system says of holes (SEEK_DATA, SEEK_HOLE).

@@ -31,6 +31,7 @@
 
 const int clinux_o_tmpfile = O_TMPFILE;
 const int clinux_o_noatime = O_NOATIME;
+const int clinux_o_direct = O_DIRECT;
 const long clinux_utime_omit = UTIME_OMIT;
 const int clinux_falloc_keep_size = FALLOC_FL_KEEP_SIZE;
 const int clinux_falloc_punch_hole = FALLOC_FL_PUNCH_HOLE;
@@ -53,6 +54,26 @@ int clinux_unlinked_temporary(const char *template) {
 int clinux_fallocate(int fd, int mode, int64_t offset, int64_t count) { return fallocate(fd, mode, offset, count); }
 
 int clinux_block_device_size(int fd, uint64_t *bytes) { return ioctl(fd, BLKGETSIZE64, bytes); }
+
+#ifndef STATX_DIOALIGN
+#define STATX_DIOALIGN 0x2000U
+#endif
+
+int clinux_direct_alignment(int fd, uint32_t *alignment) {
+  // By place, for C libraries older than the kernel: stx_dio_mem_align and stx_dio_offset_align.
+  union {
+    uint32_t words[64];
+    uint64_t aligned;
+  } status = {0};
+  if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == -1) return -1;
+  if (!(status.words[0] & STATX_DIOALIGN)) {
+    errno = ENOSYS;
+    return -1;
+  }
+  uint32_t memory = status.words[0x98 / 4], offset = status.words[0x9c / 4];
+  *alignment = offset == 0 ? 0 : memory > offset ? memory : offset;
+  return 0;
+}
 
 int clinux_set_nocow(int fd) {
   int flags;

@@ -85,6 +85,12 @@ struct Mount: ParsableCommand {
 
   @Option(
     name: .long,
+    help: ArgumentHelp(
+      "none: leave nothing of the image in the page cache, which has the mount's pages.", valueName: "none|default"))
+  var baseCache = BaseCache.default
+
+  @Option(
+    name: .long,
     help: ArgumentHelp("Threads that serve the mount, 2 to 256. (default: twice the processors)", valueName: "n"))
   var threads: Int?
 
@@ -167,7 +173,7 @@ struct Mount: ParsableCommand {
 
   private func openImage() throws -> any Image {
     let image = try source.open(
-      image, sharesWithWriters: forceShare, overlayDir: overlayDir, inMemory: memory,
+      image, sharesWithWriters: forceShare, avoidsCache: baseCache == .none, overlayDir: overlayDir, inMemory: memory,
       starter: foreground ? nil : getppid())
     return try window.window(over: image) { Cowmount.complain($0) }
   }
@@ -214,6 +220,11 @@ struct Mount: ParsableCommand {
 /// The value of an option that is on or off.
 enum Switch: String, ExpressibleByArgument {
   case on, off
+}
+
+/// What the kernel caches of the file that an image is in.
+enum BaseCache: String, ExpressibleByArgument {
+  case none, `default`
 }
 
 /// Whom the exposed file belongs to, and what they may do.

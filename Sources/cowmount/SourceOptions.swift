@@ -51,12 +51,13 @@ struct SourceOptions: ParsableArguments {
   /// - Parameters:
   ///   - image: a path or a URI, as the user wrote it.
   ///   - sharesWithWriters: whether to use one that another program has open for writing.
+  ///   - avoidsCache: whether to leave nothing of it in the page cache.
   ///   - overlayDir: the directory to decompress to where that is needed; nil for the one that overlays are in by default.
   ///   - inMemory: whether to decompress into memory instead.
   ///   - starter: the process that waits for this one to be ready, if there is one.
   func open(
-    _ image: String, sharesWithWriters: Bool, overlayDir: String? = nil, inMemory: Bool = false,
-    starter: ProcessID? = nil
+    _ image: String, sharesWithWriters: Bool, avoidsCache: Bool = false, overlayDir: String? = nil,
+    inMemory: Bool = false, starter: ProcessID? = nil
   ) throws -> any Image {
     if let uri = NbdURI(image) {
       guard format.map({ $0.format == .raw }) ?? true else { throw ServerError.compressed(uri.text) }
@@ -64,17 +65,21 @@ struct SourceOptions: ParsableArguments {
     }
     try ServerOptions.refuseOtherSchemes(image)
     return try openFile(
-      FilePath(image), sharesWithWriters: sharesWithWriters, overlayDir: overlayDir, inMemory: inMemory,
-      starter: starter)
+      FilePath(image), sharesWithWriters: sharesWithWriters, avoidsCache: avoidsCache, overlayDir: overlayDir,
+      inMemory: inMemory, starter: starter)
   }
 
   private func openFile(
-    _ path: FilePath, sharesWithWriters: Bool, overlayDir: String?, inMemory: Bool, starter: ProcessID?
+    _ path: FilePath, sharesWithWriters: Bool, avoidsCache: Bool, overlayDir: String?, inMemory: Bool,
+    starter: ProcessID?
   ) throws -> any Image {
-    let file = try RawImage(path: path, sharesWithWriters: sharesWithWriters)
+    let file = try RawImage(path: path, sharesWithWriters: sharesWithWriters, avoidsCache: avoidsCache)
+    let logger = Logger(label: "cowmount")
+    if avoidsCache, !file.avoidsCache {
+      logger.warning("\(file.source): its file system has no direct reads, so --base-cache none does nothing")
+    }
     let format = try format?.format ?? detect(file, path)
     guard format != .raw else { return file }
-    let logger = Logger(label: "cowmount")
     let progress = PassProgress(name: path.lastComponent?.string ?? "", starter: starter)
     var options = CompressionOptions()
     options.maxBlock = xzMaxBlock.bytes

@@ -26,7 +26,8 @@ import Testing
     ["--threads", "1"], ["--threads", "0"], ["--threads", "257"], ["--threads", "-4"],
     ["--name", ""], ["--name", "."], ["--name", ".."], ["--name", "a/b"],
     ["--name", String(repeating: "n", count: 256)],
-    ["--max-overlay", "-1"], ["--detect-zeroes", "perhaps"], ["--memory", "--overlay-dir", "/tmp"],
+    ["--max-overlay", "-1"], ["--detect-zeroes", "perhaps"], ["--base-cache", "some"],
+    ["--memory", "--overlay-dir", "/tmp"],
     ["--cow-on-read", "--cow-on-read-while", "/tmp/slow"],
     ["--frobnicate"], ["-o"], ["-o", "block-size=3000"], ["-o", "threads=two"], ["-o", "name=a/b"],
   ])

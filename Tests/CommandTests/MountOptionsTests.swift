@@ -49,11 +49,11 @@ import Testing
   /// mount(8) hands over nothing but -o, so each long option that says how to mount must work there. A new option needs a
   /// sample here.
   private static let samples = [
-    "block-size": "64k", "connections": "4", "cow-on-read": nil, "cow-on-read-while": "/run/slow", "decompress": nil,
-    "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-overlay": "1G", "memory": nil, "length": "1M",
-    "name": "other", "nonempty": nil, "offset": "511", "overlay-dir": "/tmp", "partition": "1", "prefetch": nil,
-    "read-only": nil, "reconnect": "60", "round-down": "512", "round-up": "4k", "sector-size": "512", "size": "10G",
-    "threads": "4", "xz-max-block": "1G", "xz-max-depth": "2",
+    "base-cache": "none", "block-size": "64k", "connections": "4", "cow-on-read": nil, "cow-on-read-while": "/run/slow",
+    "decompress": nil, "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-overlay": "1G", "memory": nil,
+    "length": "1M", "name": "other", "nonempty": nil, "offset": "511", "overlay-dir": "/tmp", "partition": "1",
+    "prefetch": nil, "read-only": nil, "reconnect": "60", "round-down": "512", "round-up": "4k", "sector-size": "512",
+    "size": "10G", "threads": "4", "xz-max-block": "1G", "xz-max-depth": "2",
   ]
 
   @Test func everyLongOptionHasASample() {

@@ -9,6 +9,7 @@
 // open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
 extern const int clinux_o_tmpfile;
 extern const int clinux_o_noatime;
+extern const int clinux_o_direct;
 
 // utimensat(2): leave this time as it is.
 extern const long clinux_utime_omit;
@@ -31,6 +32,10 @@ extern const int clinux_seek_hole;
 
 // Size in bytes of an open block device (BLKGETSIZE64). 0, or -1 with errno.
 int clinux_block_device_size(int fd, uint64_t *bytes);
+
+// What offsets, lengths and addresses of direct reads must be multiples of (STATX_DIOALIGN); 0 where the file takes none.
+// 0, or -1 with errno where that is not known.
+int clinux_direct_alignment(int fd, uint32_t *alignment);
 
 // Asks for no copy-on-write and no checksums on an empty file (btrfs). 0, or -1 with errno where not supported.
 int clinux_set_nocow(int fd);
