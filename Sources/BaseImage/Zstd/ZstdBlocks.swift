@@ -51,7 +51,9 @@ struct ZstdBlocks: BlockSource {
         guard let found = try ZstdFrame.find(in: file, at: place) else { throw .invalidArgument }
         frame = found
       } catch .invalidArgument {
-        throw place == 0 ? .otherFormat : .damaged("at byte \(place), no whole frame begins")
+        // A first frame that was cut off is no other format.
+        let isOther = place == 0 && (try? ImageFormat.detect(in: file)) != .zstd
+        throw isOther ? .otherFormat : .damaged("at byte \(place), no whole frame begins")
       } catch {
         throw .unusable(error)
       }
