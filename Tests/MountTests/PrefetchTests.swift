@@ -79,8 +79,15 @@ extension Mounted {
       }
     }
 
+    private func bytesRead(by daemon: Daemon) throws -> Int {
+      let line = try readText("/proc/\(daemon.pid)/io").split(separator: "\n").first { $0.hasPrefix("rchar: ") }
+      return line.flatMap { Int($0.dropFirst(7)) } ?? 0
+    }
+
     @Test func prefetchedBlocksNeedNoBase() async throws {
       let mount = try await Faulty("base-read:EIO", options: ["--prefetch"])
+      // The thread has read everything, and is done with it.
+      #expect(try await eventually { try bytesRead(by: mount.daemon) >= 12 << 20 })
       #expect(try await eventually { try prefetchThread(of: mount.daemon) == nil })
       try mount.fail()
       let file = try mount.open()
@@ -90,6 +97,7 @@ extension Mounted {
 
     @Test func prefetchIsInNobodysWayAndEndsWithTheMount() async throws {
       let mount = try await Faulty("base-read:delay=400", options: ["--prefetch"], isFailing: true)
+      #expect(try await eventually { try prefetchThread(of: mount.daemon) != nil })
       let thread = try #require(try prefetchThread(of: mount.daemon))
       let path = "/proc/\(mount.daemon.pid)/task/\(thread)"
       #expect(
