@@ -36,9 +36,10 @@ TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-sy
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
 BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
   qemu-storage-daemon=qemu-system-common xmount=xmount
+FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test check tsan asan bench bench-engine soak install uninstall clean help
+.PHONY: build demo test check tsan asan fuzz bench bench-engine soak install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -72,6 +73,10 @@ asan: ## The engine's tests under the address sanitizer
 	$(NEED) $(FAST_TEST_NEEDS)
 	$(SWIFT) test --disable-xctest --scratch-path $(BUILD)/asan --sanitize address $(ENGINE_TESTS)
 
+fuzz: ## libFuzzer on all that reads bytes from outside: make fuzz ARGS="--seconds 60 --target xz"
+	$(NEED) $(FUZZ_NEEDS)
+	SWIFT="$(SWIFT)" Tests/Fuzz/run.sh $(ARGS)
+
 bench: ## cowmount beside the plain file and its rivals: make bench ARGS="--quick"
 	$(NEED) $(RUN_NEEDS) $(BENCH_NEEDS)
 	@$(MAKE) --no-print-directory build
@@ -97,7 +102,7 @@ uninstall: ## Takes away what install has put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/cowmount $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
 
 clean: ## Everything that was built
-	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Benchmarks/Engine/.build Tests/Soak/.build
+	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Benchmarks/Engine/.build Tests/Fuzz/.build Tests/Soak/.build
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

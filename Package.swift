@@ -62,7 +62,9 @@ let package = Package(
     .testTarget(
       name: "BaseImageTests", dependencies: ["BaseImage", "CLinux", "CopyOnWrite", "DiskIO", system],
       swiftSettings: strict),
-    .testTarget(name: "CommandTests", dependencies: ["cowmount", "DiskIO", arguments, system], swiftSettings: strict),
+    .testTarget(
+      name: "CommandTests", dependencies: ["cowmount", "DiskIO", "FuseSession", arguments, system],
+      swiftSettings: besideLibfuse),
     .testTarget(name: "MountTests", dependencies: ["CLinux", subprocess, system], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

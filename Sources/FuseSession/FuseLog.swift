@@ -61,6 +61,6 @@ enum FuseLog {
   }
 
   private static func oneLine(_ text: String) -> String {
-    text.split(separator: "\n").joined(separator: "; ")
+    text.split(whereSeparator: \.isNewline).joined(separator: "; ")
   }
 }

@@ -27,15 +27,17 @@ public struct MountTable: Sendable {
   }
 
   /// Takes the table from the text of a mountinfo file. Lines that are not understood are left out.
+  ///
+  /// In bytes, as the kernel writes it: in a String, a blank with an accent behind it would be no blank.
   static func parse(_ text: String) -> [MountTableEntry] {
-    text.split(separator: "\n").compactMap { line in
+    text.utf8.split(separator: UInt8(ascii: "\n")).compactMap { line in
       // 36 35 98:0 /root /mount/point rw,noatime shared:1 - type source options
-      let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-      guard fields.count > 6, let separator = fields.firstIndex(of: "-"), separator + 2 < fields.count else {
-        return nil
-      }
+      let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+      guard fields.count > 6, let separator = fields.firstIndex(where: { $0.elementsEqual("-".utf8) }),
+        separator + 2 < fields.count
+      else { return nil }
       return MountTableEntry(
-        device: String(fields[2]), mountpoint: FilePath(unescape(fields[4])), type: String(fields[separator + 1]),
+        device: unescape(fields[2]), mountpoint: FilePath(unescape(fields[4])), type: unescape(fields[separator + 1]),
         source: unescape(fields[separator + 2]))
     }
   }
@@ -46,12 +48,14 @@ public struct MountTable: Sendable {
   }
 
   /// Blanks and backslashes stand as three octal digits behind a backslash.
-  private static func unescape(_ field: Substring) -> String {
-    guard field.utf8.contains(UInt8(ascii: "\\")) else { return String(field) }
+  private static func unescape(_ field: Substring.UTF8View) -> String {
     var bytes: [UInt8] = []
-    var rest = Array(field.utf8)[...]
+    var rest = field
     while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "\\"), let code = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8) {
+      let digits = rest.prefix(3)
+      if byte == UInt8(ascii: "\\"), digits.count == 3, digits.allSatisfy({ (0x30...0x37).contains($0) }),
+        let code = UInt8(String(Substring(digits)), radix: 8)
+      {
         bytes.append(code)
         rest = rest.dropFirst(3)
       } else {

@@ -1,9 +1,7 @@
 // Sizes as users write them.
 
-internal import ArgumentParser
-
 /// A number of bytes, written with or without a binary suffix: `512`, `64k`, `4M`, `20G`, `15T`.
-struct ByteSize: Equatable, ExpressibleByArgument, CustomStringConvertible {
+struct ByteSize: Equatable, CustomStringConvertible {
   let bytes: UInt64
 
   init(bytes: UInt64) {

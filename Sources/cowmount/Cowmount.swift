@@ -47,7 +47,7 @@ struct Cowmount: ParsableCommand {
 
   /// Writes a line to standard error.
   static func complain(_ message: String) {
-    let line = message.split(separator: "\n", omittingEmptySubsequences: true).joined(separator: " ")
+    let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
     writeToStandardError("cowmount: \(line)\n")
   }
 }

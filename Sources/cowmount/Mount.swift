@@ -119,7 +119,8 @@ struct Mount: ParsableCommand {
   }
 
   private static func isFileName(_ name: String) -> Bool {
-    !name.contains("/") && name != "." && name != ".." && (1...255).contains(name.utf8.count)
+    // In bytes: a slash with an accent behind it is a slash to the kernel.
+    !name.utf8.contains(UInt8(ascii: "/")) && name != "." && name != ".." && (1...255).contains(name.utf8.count)
   }
 
   mutating func run() throws {
@@ -216,6 +217,8 @@ struct Mount: ParsableCommand {
       baseSectors: image.dataSectors, isReadOnly: readOnly)
   }
 }
+
+extension ByteSize: ExpressibleByArgument {}
 
 /// The value of an option that is on or off.
 enum Switch: String, ExpressibleByArgument {

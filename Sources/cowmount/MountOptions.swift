@@ -4,7 +4,6 @@
 // Ours are turned into long options before the command line is parsed: what -o can say, and what is wrong with a value, is
 // then said in one place, by the options themselves.
 
-internal import ArgumentParser
 internal import Glibc
 
 /// The options of all -o arguments in their order.
@@ -12,22 +11,24 @@ struct MountOptions {
   private let options: [String]
 
   /// Splits comma lists; a comma behind a backslash belongs to its option, as in libfuse.
+  ///
+  /// Like libfuse, nothing here knows characters that are more than one scalar: a comma with an accent is a comma.
   init(_ arguments: [String]) {
     options = arguments.flatMap(Self.split).filter { !$0.isEmpty }
   }
 
   private static func split(_ list: String) -> [String] {
-    var options = [""]
+    var options = [String.UnicodeScalarView()]
     var isEscaped = false
-    for character in list {
-      if character == ",", !isEscaped {
-        options.append("")
+    for scalar in list.unicodeScalars {
+      if scalar == ",", !isEscaped {
+        options.append(String.UnicodeScalarView())
       } else {
-        options[options.count - 1].append(character)
+        options[options.count - 1].append(scalar)
       }
-      isEscaped = character == "\\" && !isEscaped
+      isEscaped = scalar == "\\" && !isEscaped
     }
-    return options
+    return options.map { String($0) }
   }
 
   /// Long options of ours that take a value.
@@ -49,8 +50,8 @@ struct MountOptions {
       if argument == "--" { return expanded + [argument] + rest }
       if argument == "-o", let list = rest.popFirst() {
         expanded += expand(list: list)
-      } else if argument.hasPrefix("-o"), argument != "-o" {
-        expanded += expand(list: String(argument.dropFirst(2)))
+      } else if argument.utf8.starts(with: "-o".utf8), argument != "-o" {
+        expanded += expand(list: String(argument.unicodeScalars.dropFirst(2)))
       } else {
         expanded.append(argument)
       }
@@ -63,27 +64,28 @@ struct MountOptions {
     var others: [String] = []
     for option in split(list) {
       let key = key(option)
+      let value = option.unicodeScalars.dropFirst(key.unicodeScalars.count + 1)
       switch key {
       case "ro": ours.append("--read-only")
       case "rw": break
       case _ where flags.contains(option): ours.append("--" + option)
-      case _ where valued.contains(key): ours.append("--\(key)=\(unescape(option.dropFirst(key.count + 1)))")
+      case _ where valued.contains(key): ours.append("--\(key)=\(unescape(value))")
       default: others.append(option)
       }
     }
     return ours + (others.isEmpty ? [] : ["-o", others.joined(separator: ",")])
   }
 
-  private static func key(_ option: String) -> String { String(option.prefix { $0 != "=" }) }
+  private static func key(_ option: String) -> String { String(option.unicodeScalars.prefix { $0 != "=" }) }
 
-  private static func unescape(_ value: Substring) -> String {
-    var unescaped = ""
+  private static func unescape(_ value: some Sequence<Unicode.Scalar>) -> String {
+    var unescaped = String.UnicodeScalarView()
     var isEscaped = false
-    for character in value {
-      isEscaped = character == "\\" && !isEscaped
-      if !isEscaped { unescaped.append(character) }
+    for scalar in value {
+      isEscaped = scalar == "\\" && !isEscaped
+      if !isEscaped { unescaped.append(scalar) }
     }
-    return unescaped
+    return String(unescaped)
   }
 
   /// What libfuse gets, with what every mount of ours has.
@@ -100,11 +102,11 @@ struct MountOptions {
   }
 
   private static func escape(_ value: String) -> String {
-    var escaped = ""
-    for character in value {
-      if character == "," || character == "\\" { escaped.append("\\") }
-      escaped.append(character)
+    var escaped = String.UnicodeScalarView()
+    for scalar in value.unicodeScalars {
+      if scalar == "," || scalar == "\\" { escaped.append("\\") }
+      escaped.append(scalar)
     }
-    return escaped
+    return String(escaped)
   }
 }

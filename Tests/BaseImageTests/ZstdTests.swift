@@ -113,13 +113,15 @@ import Testing
 
   @Test func `a seek table that does not fit is not used`() throws {
     let bytes = try seekable(100_000)
-    // Joined files, a size that is another's, and a frame that begins elsewhere.
+    // Joined files, a size that is another's, a frame that is left out, and one that begins elsewhere.
     var sizes = bytes
     sizes[bytes.count - 9 - 4] ^= 1
+    var hidden = bytes
+    hidden.replaceSubrange(bytes.count - 9 - 4..<bytes.count - 9, with: [0, 0, 0, 0])
     var places = bytes
     places[bytes.count - 9 - 8] ^= 1
     places[bytes.count - 9 - 16] ^= 1
-    for (wrong, copies) in [(bytes + bytes, 2), (sizes, 1), (places, 1)] {
+    for (wrong, copies) in [(bytes + bytes, 2), (sizes, 1), (hidden, 1), (places, 1)] {
       try workshop.write(wrong, to: "x.zst")
       let reports = Reports()
       let image = try workshop.open("x.zst", as: nil, CompressionOptions(report: reports.add))

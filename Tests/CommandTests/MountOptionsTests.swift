@@ -23,6 +23,13 @@ import Testing
     #expect(forFuse(#"fsname=a\\,noatime"#).prefix(2) == [#"fsname=a\\"#, "noatime"])
   }
 
+  /// libfuse looks at bytes: a comma stays one with an accent behind it.
+  @Test func commasWithAccents() throws {
+    #expect(forFuse("fsname=a,\u{301}b").prefix(2) == ["fsname=a", "\u{301}b"])
+    #expect(forFuse(image: "/srv/a,\u{301}b\\\u{301}").contains("fsname=/srv/a\\,\u{301}b\\\\\u{301}"))
+    #expect(throws: (any Error).self) { try parse("--name", "a/\u{301}b", "disk.img", "/mnt") }
+  }
+
   @Test func mountTableShowsTheImage() {
     #expect(forFuse().contains("fsname=/srv/disk.img"))
     #expect(forFuse().contains("subtype=cowmount"))

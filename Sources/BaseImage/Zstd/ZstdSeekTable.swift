@@ -54,12 +54,15 @@ enum ZstdSeekTable {
     return place == end ? .table(table) : .wrong
   }
 
-  /// Whether a frame with data begins there, and has as many bytes as the table says, if it tells. A frame without data
-  /// may be one to skip.
+  /// Whether a frame begins there that has as many bytes as the table says. One that does not tell is believed if it has
+  /// any, because decompressing it will show; one to skip has none.
   private static func fits(_ file: RawImage, at place: UInt64, length: UInt64, size: UInt64) throws(Errno) -> Bool {
-    guard size > 0 else { return true }
-    guard length > 0, let header = try ZstdFrameHeader(in: file, at: place) else { return false }
-    return header.count ?? size == size
+    guard length > 0 else { return size == 0 }
+    if let header = try ZstdFrameHeader(in: file, at: place) {
+      return header.count.map { $0 == size } ?? (size > 0)
+    }
+    guard size == 0, let magic = try file.littleEndian(4, at: place) else { return false }
+    return ZstdFrame.isSkippable(magic: magic)
   }
 
   /// Numbers of four bytes, one after the other.

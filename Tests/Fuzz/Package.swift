@@ -1,0 +1,37 @@
+// swift-tools-version: 6.1
+// libFuzzer for everything that reads bytes from outside. A package of its own, because all that it compiles is compiled
+// for it (-sanitize=fuzzer,address); the targets and single files that are links are cowmount's.
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+  name: "cowmount-fuzz",
+  dependencies: [.package(url: "https://github.com/apple/swift-system", from: "1.8.0")],
+  targets: [
+    .systemLibrary(name: "CLzma", pkgConfig: "liblzma"),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib"),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd"),
+    .target(name: "CLinux"),
+    .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
+    .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .target(
+      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
+      swiftSettings: strict),
+    // What needs no libfuse of it.
+    .target(name: "FuseSession", dependencies: ["DiskIO", system]),
+    .executableTarget(
+      name: "cowfuzz",
+      dependencies: [
+        "BaseImage", "CLinux", "CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "FuseSession", system,
+      ],
+      // The main function is libFuzzer's.
+      swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,1 @@
+../../../../Sources/FuseSession/MountTable.swift

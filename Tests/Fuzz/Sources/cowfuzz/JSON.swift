@@ -1,0 +1,1 @@
+../../../../Sources/cowmount/JSON.swift

@@ -1,0 +1,122 @@
+// Partition tables on an image of any size that has sectors with something in them at any place. Signatures and checksums
+// are put right, or nothing behind them would ever be read.
+
+internal import SystemPackage
+
+@testable import BaseImage
+@testable import CopyOnWrite
+
+/// A few pieces of 512 bytes, zeros between them, and a claim to any size.
+private final class SparseImage: BaseReader {
+  static let piece = 512
+  private let pieces: [UInt64: [UInt8]]
+  let size: UInt64
+
+  init(_ pieces: [UInt64: [UInt8]], size: UInt64) {
+    self.pieces = pieces
+    self.size = size
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) {
+    require(buffer.count <= 4 << 20, "\(buffer.count) bytes are read")
+    require(offset <= size && UInt64(buffer.count) <= size - offset, "\(buffer.count) bytes are read at \(offset)")
+    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+    let wanted = offset..<offset + UInt64(buffer.count)
+    for (number, bytes) in pieces {
+      let start = number * UInt64(Self.piece)
+      let part = (start..<start + UInt64(bytes.count)).clamped(to: wanted)
+      for place in part { buffer[Int(place - offset)] = bytes[Int(place - start)] }
+    }
+  }
+
+  func extent(at offset: UInt64) -> Extent { Extent(isData: true, end: size) }
+}
+
+/// The pieces and the size that an input is taken for: a size, then for each piece four bytes with its place (the topmost
+/// bit: counted from the end), and what is in it.
+private func takeImage(_ input: inout Input) -> (pieces: [UInt64: [UInt8]], size: UInt64) {
+  let size = input.number() & UInt64(Int64.max)
+  let count = size / UInt64(SparseImage.piece)
+  var pieces: [UInt64: [UInt8]] = [:]
+  while !input.isEmpty, pieces.count < 32 {
+    let place = input.number(4)
+    let number = place >> 31 == 0 ? place : count &- 1 &- (place & 0x7FFF_FFFF)
+    pieces[number % max(1, count)] = input.bytes(SparseImage.piece)
+  }
+  return (pieces, size)
+}
+
+/// Boot records, each with its signature.
+func fuzzBootRecords(_ input: inout Input) {
+  let flags = input.byte()
+  var (pieces, size) = takeImage(&input)
+  for (place, bytes) in pieces where bytes.count == SparseImage.piece && flags & 1 == 0 {
+    pieces[place]?.replaceSubrange(510..<512, with: [0x55, 0xAA])
+  }
+  expectSound(SparseImage(pieces, size: size), sectorSize: [nil, 512, 4096][Int(flags >> 1) % 3])
+}
+
+/// A GPT with its checksums, and a protective MBR.
+func fuzzGuidTables(_ input: inout Input) {
+  let flags = input.byte()
+  var (pieces, size) = takeImage(&input)
+  if flags & 1 == 0, size >= UInt64(SparseImage.piece) {
+    var record = [UInt8](repeating: 0, count: SparseImage.piece)
+    record[450] = 0xEE
+    record[458] = 1
+    record.replaceSubrange(510..<512, with: [0x55, 0xAA])
+    pieces[0] = record
+  }
+  let sectorSize: UInt64 = flags & 2 == 0 ? 512 : 4096
+  for (place, bytes) in pieces where bytes.starts(with: Array("EFI PART".utf8)) && bytes.count >= 92 {
+    pieces[place] = signed(bytes, over: SparseImage(pieces, size: size), sectorSize: sectorSize)
+  }
+  expectSound(SparseImage(pieces, size: size), sectorSize: [nil, 512, 4096][Int(flags >> 2) % 3])
+}
+
+/// A header with the checksums of its list and of itself.
+private func signed(_ header: [UInt8], over image: SparseImage, sectorSize: UInt64) -> [UInt8] {
+  var header = header
+  let (start, overflow) = (header.integer(at: 72) as UInt64).multipliedReportingOverflow(by: sectorSize)
+  let count = (header.integer(at: 80) as UInt32).multipliedReportingOverflow(by: header.integer(at: 84))
+  if !overflow, !count.overflow, count.partialValue <= 1 << 16, start <= image.size,
+    UInt64(count.partialValue) <= image.size - start
+  {
+    var list = [UInt8](repeating: 0, count: Int(count.partialValue))
+    list.withUnsafeMutableBytes { image.read(into: $0, at: start) }
+    header.replaceSubrange(88..<92, with: littleEndian(CRC32.checksum(list)))
+  }
+  let size = min(Int(header.integer(at: 12) as UInt32), header.count)
+  if size >= 20 {
+    let summed = header[..<16] + [0, 0, 0, 0] + header[20..<size]
+    header.replaceSubrange(16..<20, with: littleEndian(CRC32.checksum(summed)))
+  }
+  return header
+}
+
+/// A table is refused in one line, or its partitions lie within the image, in whole sectors, and do not overlap.
+private func expectSound(_ image: SparseImage, sectorSize: UInt64?) {
+  let table: PartitionTable
+  do { table = try PartitionTable(of: image, sectorSize: sectorSize) } catch {
+    require(!error.description.contains("\n"), error.description)
+    return
+  }
+  let containers = table.partitions.filter(\.isContainer)
+  var last: UInt64 = 0
+  for partition in (table.partitions.filter { !$0.isContainer }.sorted { $0.bytes.lowerBound < $1.bytes.lowerBound }) {
+    let bytes = partition.bytes
+    require(!bytes.isEmpty && bytes.lowerBound >= last && bytes.upperBound <= image.size, "\(partition) in \(table)")
+    let isWhole = bytes.lowerBound % table.sectorSize == 0 && bytes.upperBound % table.sectorSize == 0
+    require(isWhole, "\(partition) is not in whole sectors")
+    if table.kind == .mbr, partition.number > 4 {
+      require(containers.contains { $0.bytes.contains(bytes) }, "\(partition) is in no container of \(table)")
+    }
+    require((try? table.partition(partition.number)) == partition, "\(partition.number) is another")
+    last = bytes.upperBound
+  }
+  require(Set(table.partitions.map(\.number)).count == table.partitions.count, "a number comes twice: \(table)")
+}
+
+func littleEndian(_ number: some FixedWidthInteger) -> [UInt8] {
+  withUnsafeBytes(of: number.littleEndian) { Array($0) }
+}
