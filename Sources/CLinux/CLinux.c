@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -101,6 +102,19 @@ int clinux_ofd_is_locked(int fd, int64_t byte) {
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
   if (fcntl(fd, F_OFD_GETLK, &lock) == -1) return -1;
   return lock.l_type != F_UNLCK;
+}
+
+int clinux_begin_detaching(const char *path, int device) {
+  pid_t child = fork();
+  if (child != 0) return child;
+  // Other threads may hold locks of the C library for ever now: system calls only.
+  if (device != -1) close(device);
+  if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) _exit(0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  execlp("fusermount3", "fusermount3", "-u", "-z", "-q", "--", path, (char *)NULL);
+  _exit(1);
 }
 
 void clinux_close_from(int first) { syscall(SYS_close_range, first, ~0u, 0); }

@@ -15,23 +15,25 @@ import SystemPackage
 
 /// One mount of one file system. Used by the thread that created it.
 public final class FuseSession {
-  private let session: OpaquePointer
-  private let state: SessionState
-  private let mountpoint: Mountpoint
-  private var device: String?
-  private var workers: [Worker] = []
+  let session: OpaquePointer
+  let state: SessionState
+  let mountpoint: Mountpoint
+  /// The device number of the mount, as long as it stands.
+  var device: String?
+  var workers: [Worker] = []
+  private(set) var lookout: Lookout?
   /// A signal to end that came while the mount was being made.
-  private var early: CInt?
+  private(set) var early: CInt?
 
-  /// Signals that ``waitForEnd(_:report:)`` waits for and that end a session.
-  private static let endings = [SIGINT, SIGTERM, SIGHUP]
+  /// Signals that ``waitForEnd(report:)`` waits for and that end a session.
+  static let endings = [SIGINT, SIGTERM, SIGHUP]
   /// The signal that asks a session how things are.
   static let report = SIGUSR1
   /// All that the watcher takes.
-  private static let watched: sigset_t = {
+  static let watched: sigset_t = {
     var signals = sigset_t()
     sigemptyset(&signals)
-    for signal in endings + [report, SessionState.wakeUp] { sigaddset(&signals, signal) }
+    for signal in endings + [report, SessionState.wakeUp, SIGCHLD] { sigaddset(&signals, signal) }
     return signals
   }()
 
@@ -97,13 +99,20 @@ public final class FuseSession {
 
   /// Mounts, starts `threads` workers, and waits until the kernel has agreed: when this returns, the mount answers.
   ///
-  /// - Parameter eachThread: what each worker does before it serves.
-  public func start(threads: Int, eachThread: @escaping @Sendable () -> Void) throws(FuseError) {
+  /// - Parameters:
+  ///   - threads: how many serve.
+  ///   - eachThread: what each thread that is started does before anything else.
+  ///   - lookRound: called every few seconds while requests come, and once after the last of them. It may take as long as
+  ///     it likes, or never return.
+  public func start(
+    threads: Int, eachThread: @escaping @Sendable () -> Void, lookRound: sending @escaping () -> Void
+  ) throws(FuseError) {
     // fusermount3 writes what it has to say to standard error itself.
     let result = FuseLog.capturingStandardError { fuse_session_mount(session, mountpoint.path.string) }
     guard result == 0 else { throw .refused(mountpoint.path, FuseLog.take(or: "the kernel refused")) }
     device = mountpoint.device()
     if let device { BackingDevice(device: device).raiseLimits() }
+    do { lookout = try Lookout(first: eachThread, look: lookRound) } catch { throw .noThreads(error) }
     for _ in 0..<threads {
       do {
         workers.append(try Worker(serving: session, state: state, first: eachThread))
@@ -135,97 +144,6 @@ public final class FuseSession {
     truncate(path, off_t(file.size))
     let times = [timespec(tv_sec: 0, tv_nsec: Int(clinux_utime_omit)), file.modified.timespec]
     utimensat(AT_FDCWD, path, times, 0)
-  }
-
-  // MARK: End
-
-  /// Why a session ended.
-  public enum End: Equatable, Sendable {
-    /// Somebody unmounted it.
-    case unmounted
-    /// The kernel's device failed; the mount still stands and is dead.
-    case failed
-    /// This process was told to, with this signal.
-    case signal(CInt)
-  }
-
-  /// Whether the mount is gone, or nobody serves it. A worker may still have a request, which waits for who knows what.
-  private var isOver: Bool {
-    state.isOver.load(ordering: .acquiring) || state.workerCount.load(ordering: .acquiring) == 0
-  }
-
-  /// Seconds between two looks round.
-  private static let pause = 5
-
-  /// Waits until the mount is gone or a signal asks for its end. Requests may still be in service then; ``stop()`` waits for
-  /// them.
-  ///
-  /// - Parameters:
-  ///   - lookRound: called every few seconds while requests come, and once after the last of them.
-  ///   - report: called when somebody asks how things are, with SIGUSR1.
-  public func waitForEnd(_ lookRound: () -> Void, report: () -> Void) -> End {
-    if let early { return .signal(early) }
-    while !isOver {
-      state.watcherRests.store(true, ordering: .relaxed)
-      switch waitForSignal() {
-      case Self.report:
-        report()
-        continue
-      case SessionState.wakeUp: break
-      case let signal: return .signal(signal)
-      }
-      // Wake-ups do not queue: the one for the request may be the one for the end, too.
-      if isOver { break }
-      lookRound()
-      switch waitForSignal(milliseconds: Self.pause * 1000) {
-      case nil, SessionState.wakeUp: break
-      case Self.report: report()
-      case .some(let signal): return .signal(signal)
-      }
-      lookRound()
-    }
-    if state.hasFailed.load(ordering: .acquiring) { return .failed }
-    // From here on the place and even the device number may belong to another mount.
-    device = nil
-    return .unmounted
-  }
-
-  /// Takes the mount down. Programs that have its file open get errors from then on.
-  ///
-  /// What is being served is finished first. A further SIGINT, SIGTERM or SIGHUP stops waiting for that.
-  ///
-  /// - Returns: false where a request was still being served; the process should end at once then.
-  @discardableResult
-  public func stop() -> Bool {
-    if let device { mountpoint.detach(device: device) }
-    device = nil
-    return stopWorkers()
-  }
-
-  private func stopWorkers() -> Bool {
-    state.isStopping.store(true, ordering: .releasing)
-    while state.workerCount.load(ordering: .acquiring) > 0 {
-      // Again and again: an interrupt that comes just before a worker waits is lost.
-      for worker in workers { pthread_kill(worker.thread, Worker.interrupt) }
-      if Self.endings.contains(waitForSignal(milliseconds: 20) ?? 0) { return false }
-    }
-    for worker in workers { pthread_join(worker.thread, nil) }
-    workers = []
-    return true
-  }
-
-  private func waitForSignal() -> CInt {
-    while true {
-      if let signal = waitForSignal(milliseconds: 60_000) { return signal }
-    }
-  }
-
-  /// Takes the next signal, or nil after the time.
-  private func waitForSignal(milliseconds: Int) -> CInt? {
-    var signals = Self.watched
-    var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
-    let signal = sigtimedwait(&signals, nil, &time)
-    return signal > 0 ? signal : nil
   }
 
   // MARK: Kernel cache

@@ -89,27 +89,29 @@ public struct Mountpoint: Sendable {
     (try? MountTable().entry(at: path))?.device
   }
 
-  /// Detaches the mount, if the one that stands here is `device`. What has files of it open keeps them.
-  func detach(device: String) {
-    if self.device() == device { Self.unmount(path) }
+  /// Begins to detach the mount, if the one that stands here is `number`. What has files of it open keeps them.
+  ///
+  /// That may hang where the image does: a new program closes what this process has open, which asks the server of a file.
+  /// So another process does it, and lets go of `device`, the session's, before: should this one end meanwhile, the kernel
+  /// fails whatever waits for it.
+  ///
+  /// - Returns: the process, to be waited for; nil where there is nothing to detach or it is done.
+  func beginDetaching(_ number: String, device: CInt) -> pid_t? {
+    self.device() == number ? Self.beginDetaching(path, device: device) : nil
   }
 
-  /// Detaches what is uppermost at `path`: directly where this process may, else through fusermount3.
+  private static func beginDetaching(_ path: FilePath, device: CInt = -1) -> pid_t? {
+    path.withPlatformString { path in
+      let child = clinux_begin_detaching(path, device)
+      // Where there can be no more processes, this one has to do.
+      if child == -1 { umount2(path, CInt(MNT_DETACH | UMOUNT_NOFOLLOW)) }
+      return child == -1 ? nil : child
+    }
+  }
+
+  /// Detaches what is uppermost at `path`.
   private static func unmount(_ path: FilePath) {
-    let flags = CInt(MNT_DETACH | UMOUNT_NOFOLLOW)
-    if path.withPlatformString({ umount2($0, flags) }) == 0 { return }
-    detachWithFusermount(path)
-  }
-
-  private static func detachWithFusermount(_ path: FilePath) {
-    let program = "fusermount3"
-    let words: [String] = [program, "-u", "-z", "-q", "--", path.string]
-    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
-    arguments.append(nil)
-    defer { for argument in arguments { free(argument) } }
-    var child = pid_t()
-    guard posix_spawnp(&child, program, nil, nil, &arguments, nil) == 0 else { return }
-    var status: CInt = 0
-    while waitpid(child, &status, 0) == -1, errno == EINTR {}
+    guard let child = beginDetaching(path) else { return }
+    while waitpid(child, nil, 0) == -1, errno == EINTR {}
   }
 }

@@ -23,20 +23,13 @@ struct Worker {
     serving session: OpaquePointer, state: SessionState, first: @escaping @Sendable () -> Void
   ) throws(Errno) {
     let context = try Context(session: session, state: state, first: first)
-    let opaque = Unmanaged.passRetained(context).toOpaque()
-    var thread = pthread_t()
-    let error = pthread_create(
-      &thread, nil,
-      { opaque in
-        guard let opaque else { return nil }
-        Unmanaged<Context>.fromOpaque(opaque).takeRetainedValue().serve()
-        return nil
-      }, opaque)
-    guard error == 0 else {
-      Unmanaged<Context>.fromOpaque(opaque).release()
-      throw Errno(rawValue: error)
+    state.workerCount.add(1, ordering: .relaxed)
+    do {
+      thread = try startThread { context.serve() }
+    } catch {
+      state.workerCount.subtract(1, ordering: .relaxed)
+      throw error
     }
-    self.thread = thread
   }
 
   /// Makes interrupts return from system calls instead of ending the process.
@@ -79,7 +72,6 @@ private final class Context: @unchecked Sendable {
     self.first = first
     self.bytes = bytes
     self.vectors = vectors
-    state.workerCount.add(1, ordering: .relaxed)
   }
 
   func serve() {
@@ -128,8 +120,9 @@ private final class Context: @unchecked Sendable {
     }
   }
 
-  /// Has the memory for requests backed before a large write comes, but not in a mount that nobody writes to. Under a memory limit, the kernel may wait for
-  /// write-back before it gives a new page, and that write-back may be waiting for this worker.
+  /// Has the memory for requests backed before a large write comes, but not in a mount that nobody writes to. Under a
+  /// memory limit, the kernel may wait for write-back before it gives a new page, and that write-back may be waiting for
+  /// this worker.
   private func populate(_ request: fuse_buf) {
     clinux_populate(request.mem, clinux_allocation_size(request.mem))
   }

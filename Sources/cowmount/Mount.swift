@@ -144,32 +144,28 @@ struct Mount: ParsableCommand {
     let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
     let session = try FuseSession(
       fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.source, readOnly: readOnly))
-    try session.start(threads: threads ?? Self.defaultThreads, eachThread: Privileges.drop)
+    var watch = Watch(image: image, disk: disk)
+    try session.start(threads: threads ?? Self.defaultThreads, eachThread: Privileges.drop) { watch.look() }
     Privileges.drop()
     fileSystem.attach(session.kernelCache)
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
     let prefetch = copy.prefetch ? Prefetch(disk, of: image.source) : nil
-    var watch = Watch(image: image, disk: disk)
-    let end = session.waitForEnd({ watch.look() }, report: { watch.tellStatistics(.notice) })
-    // Before the kernel writes back and workers are waited for.
+    let statistics = Statistics(image: image, disk: disk)
+    let end = session.waitForEnd { statistics.tell(.notice) }
+    // Before workers are waited for.
     image.prepareToEnd()
     prefetch?.stop()
-    defer { watch.tellStatistics(.info) }
     switch end {
-    case .unmounted:
-      logger.info("unmounted")
-    case .failed:
-      logger.error("the kernel's FUSE device failed; the mount ends")
-      throw ExitCode.failure
-    case .signal(let signal):
-      logger.info("ending on signal \(signal)")
-      if !session.stop() {
-        watch.tellStatistics(.info)
-        _exit(0)
-      }
+    case .unmounted: logger.info("unmounted")
+    case .failed: logger.error("the kernel's FUSE device failed; the mount ends")
+    case .signal(let signal): logger.info("ending on signal \(signal)")
     }
+    let isIdle = session.stop()
+    statistics.tell(.info)
+    if !isIdle { _exit(0) }
+    if end == .failed { throw ExitCode.failure }
   }
 
   private func openImage() throws -> any Image {

@@ -27,17 +27,6 @@ struct Watch {
     lookAtSpace()
   }
 
-  /// Logs what the mount did so far.
-  func tellStatistics(_ level: Logger.Level) {
-    let statistics = disk.statistics
-    logger.log(
-      level: level,
-      """
-      \(image.source) was read \(statistics.baseReads) times, \(statistics.baseBytes) bytes in all; the overlay holds \
-      \(statistics.writtenBytes) bytes that were written and \(statistics.cachedBytes) bytes that were copied
-      """)
-  }
-
   private mutating func lookAtImage() {
     let change = image.change()
     guard change != knownChange else { return }
@@ -58,5 +47,22 @@ struct Watch {
     } else if level < knownLevel {
       logger.notice("the overlay uses less than \(knownLevel) % of its space again")
     }
+  }
+}
+
+/// What the mount did so far.
+struct Statistics {
+  let image: any Image
+  let disk: CowDisk
+
+  /// Logs it.
+  func tell(_ level: Logger.Level) {
+    let statistics = disk.statistics
+    Logger(label: "cowmount").log(
+      level: level,
+      """
+      \(image.source) was read \(statistics.baseReads) times, \(statistics.baseBytes) bytes in all; the overlay holds \
+      \(statistics.writtenBytes) bytes that were written and \(statistics.cachedBytes) bytes that were copied
+      """)
   }
 }

@@ -7,58 +7,10 @@
   import SystemPackage
   import Testing
 
-  /// The debug binary, which is built with the tests.
-  let debugBinary: String = {
-    let bundle = Host.resolved("/proc/self/exe")
-    let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") }.map(Host.resolved) ?? bundle
-    return String(tests[..<(tests.lastIndex(of: "/") ?? tests.endIndex)]) + "/cowmount"
-  }()
-
   extension Mounted {
     @Suite(.needs(.program(debugBinary))) struct Fault {
       static let size = 16 << 20
       static let written = Pattern(seed: 301)
-
-      /// A mount whose calls fail while a file is there.
-      struct Faulty {
-        let daemon: Daemon
-        let file: String
-        let place: String
-        let trigger: String
-
-        /// - Parameters:
-        ///   - rules: as in COWMOUNT_TEST_FAULTS, without triggers.
-        ///   - options: of the command.
-        ///   - isFailing: whether the file is there from the beginning.
-        init(_ rules: String..., options: [String] = [], isFailing: Bool = false) async throws {
-          let image = try sandbox.image(size: size, data: [0..<12 << 20])
-          let (place, overlays) = (try sandbox.directory("mnt"), try sandbox.directory("overlay"))
-          trigger = try sandbox.directory("trigger") + "/on"
-          if isFailing { try TestFile(trigger, O_CREAT | O_WRONLY).close() }
-          let faults = rules.map { [trigger] in "\($0)@\(trigger)" }.joined(separator: ",")
-          let result = try await attempt(
-            debugBinary, options + ["--overlay-dir", overlays, image.path, place],
-            variables: ["COWMOUNT_TEST_FAULTS": faults])
-          guard result.succeeded, let daemon = Daemon.find(mentioning: place).first else {
-            throw CommandFailure(result: result)
-          }
-          self.place = place
-          self.daemon = daemon
-          file = place + "/disk.img"
-          sandbox.atEnd { [trigger, place] in
-            unlink(trigger)
-            if try MountEntry.at(place) != nil { try await run("umount", place) }
-            #expect(try await eventually { !daemon.isAlive })
-            #expect(try entries(overlays) == [])
-          }
-        }
-
-        /// Files that are read and written without the kernel's cache: what fails shows at once.
-        func open() throws -> TestFile { try TestFile(file, O_RDWR | O_DIRECT) }
-
-        func fail() throws { try TestFile(trigger, O_CREAT | O_WRONLY).close() }
-        func mend() { unlink(trigger) }
-      }
 
       @Test func base() async throws {
         let mount = try await Faulty("base-read:EIO")
@@ -170,23 +122,6 @@
         #expect([0xAA, 0x11].contains(found[100]))
         found[100] = 0xAA
         expect(found, equals: whole)
-      }
-
-      /// A signal lets a request that is being served come to its end; a second one does not wait for it.
-      @Test(arguments: [1, 2])
-      func endWhileTheBaseIsSlow(signals: Int) async throws {
-        let mount = try await Faulty(signals == 1 ? "base-read:delay=3000" : "base-read:delay=60000")
-        try mount.fail()
-        let reader = Task { try await attempt("head", ["-c", "10", mount.file], limit: .seconds(30)) }
-        try await Task.sleep(for: .milliseconds(500))
-        kill(mount.daemon.pid, SIGTERM)
-        try await Task.sleep(for: .seconds(1))
-        #expect(mount.daemon.isAlive, "it ended before the request did")
-        if signals == 2 { kill(mount.daemon.pid, SIGTERM) }
-        #expect(try await eventually(within: .seconds(8)) { !mount.daemon.isAlive })
-        #expect(try MountEntry.at(mount.place) == nil)
-        let result = try await reader.value
-        #expect(result.status < 128, "the reader hung: \(result)")
       }
     }
   }

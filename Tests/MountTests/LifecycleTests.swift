@@ -101,6 +101,21 @@ extension Mounted {
       }
     }
 
+    /// With few processes and threads to be had it serves with those, and comes to its end without one more.
+    @Test(.needs(.root), arguments: [true, false])
+    func fewProcesses(bySignal: Bool) async throws {
+      guard let group = try sandbox.controlGroup("pids", limit: 8) else { try Skips.skipRest("no pids cgroup here") }
+      let mount = try await sandbox.mount(sandbox.image(size: 1 << 20), "--threads", "64", within: group)
+      #expect(try entries("/proc/\(mount.daemon.pid)/task").count < 8)
+      try expectBase(mount.open(O_RDONLY | O_DIRECT), 0..<1 << 20)
+      // The one that waited for it to be ready has left room for one.
+      let other = Task { try await attempt("sh", ["-c", #"echo $$ > "$0/cgroup.procs"; exec sleep 30"#, group]) }
+      #expect(try await eventually { try readText(group + "/pids.current") == "8\n" })
+      if bySignal { try await mount.end(with: SIGTERM) } else { try await mount.unmount() }
+      for process in try readText(group + "/cgroup.procs").split(separator: "\n") { kill(pid_t(process) ?? 0, SIGKILL) }
+      _ = try await other.value
+    }
+
     @Test func aBusyMountIsNotUnmounted() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 4096))
       let file = try mount.open()

@@ -9,27 +9,11 @@ extension Mounted {
   @Suite(.needs(.root, .program("losetup"), .program("mkfs.ext4"))) struct SmallMemory {
     private static let limit = 48 << 20
 
-    /// A new memory cgroup of the hierarchy that this machine has, or nil.
-    private func group() throws -> String? {
-      let name = "cowmount-test.\(getpid())"
-      let groups = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
-      for (parent, limit) in groups {
-        let path = "\(parent)/\(name)"
-        guard mkdir(path, 0o755) == 0 else { continue }
-        sandbox.atEnd {
-          let isEmpty = try await eventually { rmdir(path) == 0 }
-          #expect(isEmpty, "somebody is left in \(path)")
-        }
-        guard let file = try? TestFile("\(path)/\(limit)", O_WRONLY) else { continue }
-        try file.write(Array("\(Self.limit)".utf8), at: 0)
-        return path
-      }
-      return nil
-    }
-
     @Test(arguments: ["off", "on"], [false, true])
     func loopDevice(directIO: String, isServerInside: Bool) async throws {
-      guard let group = try group() else { try Skips.skipRest("no memory cgroups here") }
+      guard let group = try sandbox.controlGroup("memory", limit: Self.limit) else {
+        try Skips.skipRest("no memory cgroups here")
+      }
       let image = try sandbox.image(size: 256 << 20, data: [])
       let mount = try await sandbox.mount(image, within: isServerInside ? group : nil)
       if isServerInside, try !mount.daemon.isFlusher() { try Skips.skipRest("no right to PR_SET_IO_FLUSHER here") }

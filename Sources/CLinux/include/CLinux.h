@@ -52,6 +52,10 @@ int clinux_write_back(int fd);
 int clinux_ofd_lock_shared(int fd, int64_t byte);
 int clinux_ofd_is_locked(int fd, int64_t byte);
 
+// Starts a process that detaches what is uppermost at `path`, directly where it may, else through fusermount3. First of
+// all it closes the descriptor `device`, unless that is -1. Its id, or -1 with errno.
+int clinux_begin_detaching(const char *path, int device);
+
 // Closes every descriptor from `first` on.
 void clinux_close_from(int first);
 

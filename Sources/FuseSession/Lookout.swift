@@ -1,0 +1,33 @@
+// Looking round now and then, on a thread of its own: what is looked at may hang, such as an image on another mount whose
+// server does not answer, and who waits for signals must not hang with it.
+
+import Glibc
+import Synchronization
+import SystemPackage
+
+/// A thread that looks round each time it is asked to. It lives as long as the process.
+final class Lookout: @unchecked Sendable {
+  // SAFETY: the semaphore has a fixed address, is never destroyed, and synchronises itself.
+  private let request = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+  private let isRequested = Atomic(false)
+
+  /// Starts the thread, which does `first` before anything else.
+  init(first: @escaping @Sendable () -> Void, look: sending @escaping () -> Void) throws(Errno) {
+    request.initialize(to: sem_t())
+    sem_init(request, 0, 0)
+    let thread = try startThread { [self] in
+      first()
+      while true {
+        while sem_wait(request) == -1 {}
+        _ = isRequested.exchange(false, ordering: .acquiringAndReleasing)
+        look()
+      }
+    }
+    pthread_detach(thread)
+  }
+
+  /// Has it look round. Returns at once; where it is still at it, it looks once more afterwards.
+  func look() {
+    if !isRequested.exchange(true, ordering: .acquiringAndReleasing) { sem_post(request) }
+  }
+}

@@ -1,0 +1,62 @@
+// Ending a mount whose image hangs: a first signal waits for what is under way, a second one does not, and neither do those
+// who kill.
+
+#if DEBUG
+  import Glibc
+  import SystemPackage
+  import Testing
+
+  extension Mounted {
+    @Suite(.needs(.program(debugBinary))) struct HungEnd {
+      /// A signal lets a request that is being served come to its end; a second one does not wait for it.
+      @Test(arguments: [1, 2])
+      func endWhileTheBaseIsSlow(signals: Int) async throws {
+        let mount = try await Faulty(signals == 1 ? "base-read:delay=3000" : "base-read:delay=60000")
+        try mount.fail()
+        let reader = Task { try await attempt("head", ["-c", "10", mount.file], limit: .seconds(30)) }
+        try await Task.sleep(for: .milliseconds(500))
+        kill(mount.daemon.pid, SIGTERM)
+        try await Task.sleep(for: .seconds(1))
+        #expect(mount.daemon.isAlive, "it ended before the request did")
+        if signals == 2 { kill(mount.daemon.pid, SIGTERM) }
+        #expect(try await eventually(within: .seconds(8)) { !mount.daemon.isAlive })
+        #expect(try MountEntry.at(mount.place) == nil)
+        let result = try await reader.value
+        #expect(result.status < 128, "the reader hung: \(result)")
+      }
+
+      /// An image in another mount, whose server is stopped, or has taken a read that it does not answer. The process may
+      /// be stuck in that for as long as it lasts, but whoever uses its mount is not.
+      @Test(.needs(.root, .program("setpriv"), .program("fusermount3")), arguments: [true, false], [true, false])
+      func endWhileTheImageHangs(isStopped: Bool, isRoot: Bool) async throws {
+        try await withDeviceForEverybody {
+          let below = try await Faulty("base-read:delay=60000")
+          let (place, overlays) = try (sandbox.directory("mnt"), sandbox.directory("overlay"))
+          for directory in [place, overlays] where !isRoot { chown(directory, 65534, 65534) }
+          let cowmount = try sandbox.directory("bin") + "/cowmount"
+          try await run("cp", Host.cowmount, cowmount)
+          let arguments = [cowmount, "--overlay-dir", overlays, below.file, place]
+          let begun = try await attempt("setpriv", (isRoot ? ["--"] : nobody) + arguments)
+          #expect(begun.succeeded, "\(begun)")
+          let daemon = try #require(Daemon.find(mentioning: place).first)
+          sandbox.atEnd {
+            kill(below.daemon.pid, SIGKILL)
+            #expect(try await eventually { !daemon.isServing })
+            if try MountEntry.at(place) != nil { await sandbox.forceUnmount(place) }
+          }
+          if isStopped { kill(below.daemon.pid, SIGSTOP) } else { try below.fail() }
+          let reading = (isRoot ? ["--"] : nobody) + ["head", "-c", "100000", place + "/disk.img"]
+          let reader = Task { try await attempt("setpriv", reading, limit: .seconds(20)) }
+          try await Task.sleep(for: .milliseconds(500))
+          kill(daemon.pid, SIGTERM)
+          try await Task.sleep(for: .milliseconds(500))
+          #expect(daemon.isServing, "it ended before the read did")
+          kill(daemon.pid, SIGTERM)
+          let result = try await reader.value
+          #expect(result.status == 1, "\(result)")
+          if isRoot { #expect(try MountEntry.at(place) == nil) }
+        }
+      }
+    }
+  }
+#endif
