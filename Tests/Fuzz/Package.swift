@@ -18,10 +18,11 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd"),
     .target(name: "CLinux"),
+    .target(name: "CNbd"),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
     .target(
-      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
+      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
       swiftSettings: strict),
     // What needs no libfuse of it.
     .target(name: "FuseSession", dependencies: ["DiskIO", system]),

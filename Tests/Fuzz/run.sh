@@ -70,6 +70,9 @@ for command in 'xz --block-size=1000' 'xz --check=none' 'zstd' 'zstd --no-check'
   head -c 3000 Package.swift | sample "$tool" made '\5\3\377\3'
 done
 
+printf 'nbd+unix:///export?socket=a/b&tls-psk-file=%%2fc' | sample nbd uri '\3dir'
+printf '\377\0\1\4\3\7\0\0\0\0\2' | sample extents extents
+
 # Swift's own crash report would come before libFuzzer has written down what it was.
 export SWIFT_BACKTRACE=enable=no
 # Who allocated what is told when a find is run again; keeping it takes most of the time.

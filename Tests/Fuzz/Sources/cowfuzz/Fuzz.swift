@@ -18,6 +18,8 @@ private let targets: [(name: String, parse: @Sendable (inout Input) -> Void)] = 
   ("xz", fuzzXz),
   ("zstd", fuzzZstd),
   ("gzip", fuzzGzip),
+  ("nbd", fuzzNbdNames),
+  ("extents", fuzzNbdExtents),
 ]
 
 private let parse: @Sendable (inout Input) -> Void = {
