@@ -20,7 +20,7 @@ struct Soak: ParsableCommand {
   @Option(help: "End after so many fuzzing operations.")
   var operations: Int?
 
-  @Flag(help: "All parts in little more than half a minute.")
+  @Flag(help: "All parts in about half a minute, and nothing told but what failed.")
   var short = false
 
   @Option(help: "What everything random follows from. (default: another one each time)")
@@ -41,7 +41,7 @@ struct Soak: ParsableCommand {
     defer { stage.end() }
     let seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
     tell("cowsoak: seed \(seed), \(stage.cowmount)")
-    let run = SoakRun(stage, seed: seed)
+    let run = SoakRun(stage, seed: seed, isQuiet: short)
     if let round {
       run.fuzz(seed: round, seconds: seconds, operations: operations)
     } else {
@@ -57,15 +57,17 @@ struct Soak: ParsableCommand {
 final class SoakRun {
   private let stage: Stage
   private let seed: UInt64
+  private let isQuiet: Bool
   private var uses: UInt64 = 0
   private let begin = now()
   private(set) var failures: [String] = []
   private var skipped: Set<String> = []
   private var counts: [(name: String, number: Int)] = []
 
-  init(_ stage: Stage, seed: UInt64) {
+  init(_ stage: Stage, seed: UInt64, isQuiet: Bool) {
     self.stage = stage
     self.seed = seed
+    self.isQuiet = isQuiet
   }
 
   private func nextSeed() -> UInt64 {
@@ -171,23 +173,24 @@ final class SoakRun {
 
   /// A step's failure is told and counted, and does not keep the others from running.
   private func step(_ name: String, _ body: () throws -> String) {
-    tell("\(name)")
+    if !isQuiet { tell(name) }
     let start = now()
     do {
       let told = try body()
-      tell("  \(told), \(rounded(now() - start)) s")
+      if !isQuiet { tell("  \(told), \(rounded(now() - start)) s") }
     } catch let skip as Skip {
-      tell("  SKIPPED: \(skip.description)")
+      if !isQuiet { tell("  SKIPPED: \(skip.description)") }
       skipped.insert(skip.description)
     } catch {
-      tell("  FAILED: \(error)")
-      failures.append("\(name): \(error)")
+      fail(name, "\(error)")
     }
     let leftovers = stage.clear()
-    if !leftovers.isEmpty, failures.isEmpty {
-      failures.append("\(name) left \(leftovers.joined(separator: ", "))")
-      tell("  FAILED: left \(leftovers.joined(separator: ", "))")
-    }
+    if !leftovers.isEmpty, failures.isEmpty { fail(name, "left \(leftovers.joined(separator: ", "))") }
+  }
+
+  private func fail(_ name: String, _ reason: String) {
+    tell("\(isQuiet ? name : " ") FAILED: \(reason)")
+    failures.append("\(name): \(reason)")
   }
 
   private func count(_ name: String, _ number: Int) {

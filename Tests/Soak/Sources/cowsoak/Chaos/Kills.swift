@@ -1,7 +1,6 @@
 // SIGKILL at any moment: while it starts, while it serves. Nothing is left but a dead mount, which the next cowmount clears.
 
 internal import Glibc
-internal import SystemPackage
 
 final class Kills {
   private let stage: Stage
@@ -29,9 +28,8 @@ final class Kills {
     mount.server.signal(SIGKILL)
     try mount.server.expectGone(within: 20, mount: false)
     try mount.expectUsersEnd(within: 5)
-    guard !Server.answers(mountpoint), errno == ENOTCONN else {
-      throw Failure("the mount of a killed server says \(Errno(rawValue: errno))")
-    }
+    let state = Server.stateAfterKill(of: mountpoint)
+    guard state == .dead else { throw Failure("the mount of a killed server is \(state)") }
     unlink(mount.image)
   }
 
@@ -51,13 +49,15 @@ final class Kills {
 
   /// A new cowmount clears what was left, shows the image as it is, and can be unmounted.
   private func expectClearable(_ mountpoint: String) throws {
-    let isDead = !Server.answers(mountpoint) && errno == ENOTCONN
+    let state = Server.stateAfterKill(of: mountpoint)
     let layout = BaseLayout(seed: random.next(), size: 200_001, random: &random)
     let image = try stage.directory("image") + "/disk.img"
     try layout.write(to: image)
     let server = try Server(stage, image: image, mountpoint: mountpoint)
     let log = readText(server.log) ?? ""
-    guard log.contains("cleared the dead mount") == isDead else { throw Failure("it says: '\(log)', dead: \(isDead)") }
+    guard log.contains("cleared the dead mount") == (state == .dead) else {
+      throw Failure("over a mount that was \(state) it says: '\(log)'")
+    }
     guard try layout.isIntact(at: server.file) else { throw Failure("the next mount does not show its image") }
     guard MountEntry.all().count(where: { $0.mountpoint == mountpoint }) == 1 else { throw Failure("mounts are left") }
     try server.unmount()

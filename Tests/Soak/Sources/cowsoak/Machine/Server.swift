@@ -44,9 +44,7 @@ final class Server {
       self.pid = pid
       self.child = nil
     } else {
-      let isReady = eventually(10) {
-        child.poll() != nil || MountEntry.at(place)?.type == "fuse.cowmount" && Self.answers(place)
-      }
+      let isReady = eventually(10) { child.poll() != nil || Self.state(of: place) == .alive }
       guard isReady, child.poll() == nil else {
         child.end()
         throw Failure("cowmount \(options) did not mount: \(readText(log) ?? "")")
@@ -59,10 +57,27 @@ final class Server {
     file = status.st_mode & S_IFMT == S_IFREG ? place : "\(place)/\(image.split(separator: "/").last ?? "")"
   }
 
-  /// Whether the mount at a place has a server. (What is free on it comes from no cache.)
-  static func answers(_ mountpoint: String) -> Bool {
-    var space = statvfs()
-    return statvfs(mountpoint, &space) == 0
+  /// What there can be at a mountpoint.
+  enum MountState {
+    case none, alive, dead
+    /// Its server is ending, and the kernel has not noticed yet.
+    case dying
+  }
+
+  /// What there is at a mountpoint at this moment. It is asked what is free, because no cache answers that.
+  static func state(of mountpoint: String) -> MountState {
+    var space = statfs()
+    guard statfs(mountpoint, &space) == -1 else { return space.f_type == Self.fuse ? .alive : .none }
+    return errno == ENOTCONN ? .dead : .dying
+  }
+
+  /// FUSE_SUPER_MAGIC
+  private static let fuse = 0x6573_5546
+
+  /// What there is at a mountpoint whose server was killed.
+  static func stateAfterKill(of mountpoint: String) -> MountState {
+    _ = eventually(5) { [.none, .dead].contains(state(of: mountpoint)) }
+    return state(of: mountpoint)
   }
 
   var isAlive: Bool {
