@@ -21,5 +21,7 @@ enum Privileges {
     guard geteuid() == 0 else { return }
     let kept = UInt64(1) << UInt64(clinux_cap_sys_admin) | UInt64(1) << UInt64(clinux_cap_dac_read_search)
     _ = clinux_keep_capabilities(kept)
+    // What these two would still allow, and serving never does. The price is some 30 ns a call, of which a request has two.
+    _ = clinux_refuse_calls()
   }
 }

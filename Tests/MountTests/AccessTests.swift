@@ -175,13 +175,14 @@ extension Mounted {
       }
       if !staying { #expect(Host.resolved("/proc/\(daemon.pid)/cwd") == "/") }
 
-      // CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN, in every thread.
+      // CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN, and calls refused, in every thread.
       let kept = "0000000000200004"
       let threads = try entries("/proc/\(daemon.pid)/task")
       #expect(threads.count > 2)
       for thread in threads {
         let status = try readText("/proc/\(daemon.pid)/task/\(thread)/status")
-        for line in ["CapEff:\t\(kept)", "CapPrm:\t\(kept)", "CapInh:\t0000000000000000", "NoNewPrivs:\t1"] {
+        let none = "0000000000000000"
+        for line in ["CapEff:\t\(kept)", "CapPrm:\t\(kept)", "CapInh:\t\(none)", "NoNewPrivs:\t1", "Seccomp:\t2"] {
           #expect(status.split(separator: "\n").contains { $0 == line }, "thread \(thread) lacks '\(line)'")
         }
       }

@@ -65,6 +65,10 @@ int clinux_keep_capabilities(uint64_t kept);
 extern const int clinux_cap_sys_admin;
 extern const int clinux_cap_dac_read_search;
 
+// Has the kernel refuse (EPERM), to this thread and those it starts, calls that a server of files never makes, execve among
+// them (Seccomp.c). 0, or -1 with errno.
+int clinux_refuse_calls(void);
+
 // Tells the kernel that this process serves its memory reclaim (PR_SET_IO_FLUSHER). 0, or -1 with errno.
 int clinux_set_io_flusher(void);
 
