@@ -33,6 +33,7 @@ import Testing
 
   @Test(arguments: [
     ("disk.img", "disk.img"), ("", "disk.img"), ("/", "disk.img"), ("a/b/c.img", "c.img"), ("a/", "a"),
+    ("a/\u{301}b", "\u{301}b"),
     ("..", "disk.img"), ("a/.", "disk.img"), ("ü x", "ü x"), (String(repeating: "n", count: 256), "disk.img"),
   ])
   func nameOfTheFile(_ export: String, _ name: String) {

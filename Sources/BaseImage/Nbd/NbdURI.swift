@@ -64,7 +64,8 @@ public struct NbdURI: Equatable, Sendable {
   /// The name of a file that shows an export: the last part of the export's name, or `disk.img` where that is none that a
   /// file can have.
   static func fileName(ofExport name: String) -> String {
-    let last = name.split(separator: "/").last.map(String.init) ?? ""
+    // In bytes: a slash with an accent behind it is a slash to the kernel.
+    let last = name.utf8.split(separator: UInt8(ascii: "/")).last.map { String(Substring($0)) } ?? ""
     return ["", ".", ".."].contains(last) || last.utf8.count > 255 ? "disk.img" : last
   }
 }
