@@ -25,6 +25,9 @@ TEST_BUNDLE = "$$($(SWIFT) build --show-bin-path $(TEST_FLAGS))/cowmountPackageT
 RUN_TESTS = $(if $(AS_ROOT),$(TEST_BUNDLE) --testing-library swift-testing,\
   $(SWIFT) test --disable-xctest --skip-build $(TEST_FLAGS))
 
+BUILD_SOAK = $(SWIFT) build --package-path Tests/Soak --configuration release --product cowsoak
+RUN_SOAK = Tests/Soak/.build/release/cowsoak --cowmount $(abspath $(BINARY))
+
 # What a command looks for, and the Debian package that has it.
 BUILD_NEEDS = $(SWIFT)= pkg-config=pkg-config fuse3.pc=libfuse3-dev liblzma.pc=liblzma-dev zlib.pc=zlib1g-dev \
   libzstd.pc=libzstd-dev libnbd.pc=libnbd-dev
@@ -51,11 +54,13 @@ demo: ## Shows what it does, on a small ext4 image; installs what is missing fir
 	@$(MAKE) --no-print-directory build
 	@$(AS_ROOT) Tests/demo.sh $(abspath $(BINARY))
 
-test: ## All tests: unit, model and mount tests; installs what is missing first
+test: ## All tests: unit, model and mount tests, a short soak; installs what is missing first
 	$(NEED) $(RUN_NEEDS) $(TEST_NEEDS)
 	@$(MAKE) --no-print-directory build
 	$(SWIFT) build --build-tests $(TEST_FLAGS)
 	$(AS_ROOT) env COWMOUNT=$(abspath $(BINARY)) COWMOUNT_REQUIRE_MOUNTS=$(COWMOUNT_REQUIRE_MOUNTS) $(RUN_TESTS)
+	$(BUILD_SOAK)
+	$(AS_ROOT) env COWMOUNT_REQUIRE_MOUNTS=$(COWMOUNT_REQUIRE_MOUNTS) $(RUN_SOAK) --short
 
 check: ## Format, a build in which warnings are errors, fast tests, manual page
 	$(NEED) $(CHECK_NEEDS)
@@ -90,8 +95,8 @@ bench-engine: ## The engine alone: time and allocations of a request
 soak: ## A fuzz and chaos run against a shadow, half an hour: make soak ARGS="--seconds 60 --seed 7"
 	$(NEED) $(RUN_NEEDS) $(DEMO_NEEDS)
 	@$(MAKE) --no-print-directory build
-	$(SWIFT) build --package-path Tests/Soak --configuration release --product cowsoak
-	$(AS_ROOT) Tests/Soak/.build/release/cowsoak --cowmount $(abspath $(BINARY)) $(ARGS)
+	$(BUILD_SOAK)
+	$(AS_ROOT) $(RUN_SOAK) $(ARGS)
 
 install: ## Binary and manual page below PREFIX (/usr/local); DESTDIR for packagers
 	@test -x $(BINARY) || $(MAKE) --no-print-directory build

@@ -34,7 +34,13 @@ struct Soak: ParsableCommand {
 
   func run() throws {
     signal(SIGPIPE, SIG_IGN)
-    guard geteuid() == 0 else { throw ValidationError("cowsoak mounts, loops and kills: it needs root") }
+    guard geteuid() == 0, access("/dev/fuse", R_OK | W_OK) == 0 else {
+      let reason = "it mounts, loops and kills, so it needs root and /dev/fuse"
+      // As the mount tests do, where nobody insists.
+      let isRequired = getenv("COWMOUNT_REQUIRE_MOUNTS").map { String(cString: $0) } == "1"
+      guard short, !isRequired else { throw ValidationError("cowsoak: \(reason)") }
+      return tell("cowsoak: skipped: \(reason)")
+    }
     guard let binary = realpath(cowmount, nil) else { throw ValidationError("there is no \(cowmount)") }
     let stage = try Stage(cowmount: String(cString: binary))
     free(binary)
@@ -79,9 +85,9 @@ final class SoakRun {
 
   func short(_ parts: Set<Part>) {
     if parts.contains(.fuzz) { for _ in 0..<6 { fuzz(seed: nextSeed(), seconds: 1.5, operations: nil) } }
-    if parts.contains(.kill) { kills(6) }
-    if parts.contains(.signals) { signals(4) }
-    if parts.contains(.orders) { orders(4) }
+    if parts.contains(.kill) { kills(12) }
+    if parts.contains(.signals) { signals(8) }
+    if parts.contains(.orders) { orders(8) }
     if parts.contains(.memory) { memory(limit: 64 << 20, written: 192 << 20) }
     if parts.contains(.flat) { flat(opens: 1000, requests: 30_000) }
   }

@@ -14,6 +14,9 @@ extern const int csoak_falloc_zero_range;
 // fallocate(2).
 int csoak_fallocate(int fd, int mode, int64_t offset, int64_t count);
 
+// Whether what answers at this path, now and from no cache, is a FUSE file system: 1 or 0, or -1 with errno.
+int csoak_is_fuse(const char *path);
+
 // Has the kernel kill this process when its parent ends, so that nothing outlives a soak that is killed.
 void csoak_die_with_parent(void);
 

@@ -1,5 +1,6 @@
 // A running cowmount.
 
+internal import CSoak
 internal import Glibc
 internal import SystemPackage
 
@@ -64,15 +65,14 @@ final class Server {
     case dying
   }
 
-  /// What there is at a mountpoint at this moment. It is asked what is free, because no cache answers that.
+  /// What there is at a mountpoint at this moment.
   static func state(of mountpoint: String) -> MountState {
-    var space = statfs()
-    guard statfs(mountpoint, &space) == -1 else { return space.f_type == Self.fuse ? .alive : .none }
-    return errno == ENOTCONN ? .dead : .dying
+    switch csoak_is_fuse(mountpoint) {
+    case 1: .alive
+    case 0: .none
+    default: errno == ENOTCONN ? .dead : .dying
+    }
   }
-
-  /// FUSE_SUPER_MAGIC
-  private static let fuse = 0x6573_5546
 
   /// What there is at a mountpoint whose server was killed.
   static func stateAfterKill(of mountpoint: String) -> MountState {
