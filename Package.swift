@@ -63,7 +63,8 @@ let package = Package(
       name: "BaseImageTests", dependencies: ["BaseImage", "CLinux", "CopyOnWrite", "DiskIO", system],
       swiftSettings: strict),
     .testTarget(
-      name: "CommandTests", dependencies: ["cowmount", "DiskIO", "FuseSession", arguments, system],
+      name: "CommandTests",
+      dependencies: ["cowmount", "BaseImage", "CopyOnWrite", "DiskIO", "FuseSession", arguments, logging, system],
       swiftSettings: besideLibfuse),
     .testTarget(name: "MountTests", dependencies: ["CLinux", subprocess, system], swiftSettings: strict),
   ],

@@ -10,13 +10,14 @@ internal import Logging
 struct Watch {
   let image: any Image
   let disk: CowDisk
-  private let logger = Logger(label: "cowmount")
+  private let logger: Logger
   private var knownChange: String?
   private var knownLevel = 0
 
-  init(image: any Image, disk: CowDisk) {
+  init(image: any Image, disk: CowDisk, logger: Logger = Logger(label: "cowmount")) {
     self.image = image
     self.disk = disk
+    self.logger = logger
   }
 
   /// Percentages of the space for the overlay that are worth a warning.

@@ -86,9 +86,10 @@ extension Mounted {
 
     @Test func overlayInMemoryIsForNobodyElse() async throws {
       let image = try sandbox.image(size: 1 << 20)
-      let mount = try await sandbox.mountInMemory(image)
-      let overlay = try #require(try mount.descriptors().first { $0.target.contains("memfd:") })
-      let other = try await attempt("setpriv", nobody + ["head", "-c", "1", "/proc/\(mount.pid)/fd/\(overlay.number)"])
+      let daemon = try await sandbox.mountInMemory(image).daemon
+      let overlay = try #require(try daemon.descriptors().first { $0.target.contains("memfd:") })
+      let path = "/proc/\(daemon.pid)/fd/\(overlay.number)"
+      let other = try await attempt("setpriv", nobody + ["head", "-c", "1", path])
       #expect(!other.succeeded, "\(other)")
     }
 
@@ -187,16 +188,5 @@ extension Mounted {
         }
       }
     }
-  }
-}
-
-extension Sandbox {
-  /// Mounts an image with its overlay in memory until the test ends.
-  fileprivate func mountInMemory(_ image: Image) async throws -> Daemon {
-    let place = try directory("mnt")
-    let result = try await attempt(Host.cowmount, ["--memory", image.path, place])
-    guard result.succeeded else { throw CommandFailure(result: result) }
-    atEnd { try await run("umount", place) }
-    return try #require(Daemon.find(mentioning: place).first)
   }
 }

@@ -2,6 +2,7 @@
 // cowmount clears it.
 
 import Glibc
+import SystemPackage
 import Testing
 
 extension Mounted {
@@ -29,6 +30,26 @@ extension Mounted {
       try expectBase(TestFile(dead.file), 0..<130_000)
       #expect(try MountEntry.all().filter { $0.mountpoint == dead.place }.count == 1)
       try await run(Host.isRoot ? "umount" : "fusermount3", Host.isRoot ? "--" : "-u", dead.place)
+    }
+
+    /// Whoever has the file open is told, and does not hang: calls fail, and what is mapped faults.
+    @Test(arguments: [false, true])
+    func whoHasItOpenGetsErrors(dirty: Bool) async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 32 << 20))
+      // What the kernel has read ahead, it goes on showing; the end of the file is far enough.
+      let (file, direct) = (try mount.open(), try mount.open(O_RDWR | O_DIRECT))
+      let mapping = try Mapping(file, count: 32 << 20, flags: MAP_SHARED)
+      #expect(try mapping.read(1, at: 0) == file.read(1, at: 0))
+      if dirty { try mapping.write([1, 2, 3], at: 8192) }
+      try await mount.murder()
+      #expect(throws: Errno.self) { try direct.read(4096, at: 0) }
+      #expect(throws: Errno.self) { try direct.write(Pattern().bytes(4096), at: 0) }
+      #expect(throws: Errno.self) { try file.read(4096, at: 30 << 20) }
+      #expect(throws: Errno.self) { try file.resize(5) }
+      #expect(throws: Errno.self) { try file.allocate(.punchHole, 0..<4096) }
+      #expect(throws: Errno.ioError) { try mapping.read(1, at: 30 << 20) }
+      #expect(throws: Errno.self) { try mount.open() }
+      if dirty { #expect(throws: Errno.self) { try file.sync() } }
     }
 
     /// A live one is not taken for dead.

@@ -147,6 +147,18 @@ extension Sandbox {
   }
 }
 
+extension Sandbox {
+  /// Mounts an image with its overlay in memory until the test ends.
+  func mountInMemory(_ image: Image, _ options: String...) async throws -> (daemon: Daemon, file: String) {
+    let place = try directory("mnt")
+    let result = try await attempt(Host.cowmount, ["--memory"] + options + [image.path, place])
+    guard result.succeeded else { throw CommandFailure(result: result) }
+    atEnd { try await run("fusermount3", "-u", place) }
+    let daemon = try #require(Daemon.find(mentioning: place).first)
+    return (daemon, "\(place)/\(image.path.split(separator: "/").last ?? "")")
+  }
+}
+
 /// Runs cowmount with arguments that it must refuse: one line that names what is wrong, and nothing left behind.
 func expectRefusal(
   _ arguments: [String], naming words: String..., status: Int32? = nil, by program: [String] = [],

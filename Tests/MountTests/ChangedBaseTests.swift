@@ -1,0 +1,64 @@
+// An image that changes under the mount, though it must not: that is told, and what it has lost is an error and not zeros.
+
+import Glibc
+import SystemPackage
+import Testing
+
+extension Mounted {
+  @Suite struct ChangedBase {
+    /// A mount in the foreground that logs to a file.
+    private struct Logging {
+      let file: String
+      let log: String
+
+      init(_ image: Image) async throws {
+        let (place, overlays) = try (sandbox.directory("mnt"), sandbox.directory("overlay"))
+        let log = try sandbox.directory("log") + "/log"
+        let arguments = ["-euc", #"exec "$@" 2>"$0""#, log, Host.cowmount, "--foreground", "--overlay-dir", overlays]
+        let running = Task { try await attempt("sh", arguments + [image.path, place], limit: .seconds(60)) }
+        #expect(try await eventually { try MountEntry.at(place)?.type == "fuse.cowmount" })
+        file = place + "/disk.img"
+        self.log = log
+        sandbox.atEnd {
+          try await run("fusermount3", "-u", place)
+          let result = try await running.value
+          #expect(result.succeeded, "\(result)")
+        }
+      }
+
+      /// Whether a line with these words comes, while somebody reads.
+      func tells(_ words: String) async throws -> Bool {
+        try await eventually(within: .seconds(20), every: .milliseconds(100)) {
+          _ = try? TestFile(file, O_RDONLY | O_DIRECT).read(4096, at: 0)
+          return try readText(log).contains(words)
+        }
+      }
+    }
+
+    @Test(arguments: ["echo x >>\"$1\"", "touch -d 2001-01-01 \"$1\"", "chmod 0600 \"$1\""])
+    func isTold(change: String) async throws {
+      let image = try sandbox.image(size: 1 << 20, mode: 0o644)
+      let mount = try await Logging(image)
+      try await shell(change, image.path)
+      #expect(try await mount.tells("the image \(image.path) changed under the mount"))
+      let lines = try readText(mount.log).split(separator: "\n")
+      #expect(lines.count == 1, "\(lines)")
+    }
+
+    @Test func whatItHasLostIsAnError() async throws {
+      let image = try sandbox.image(size: 1 << 20, mode: 0o644)
+      let mount = try await Logging(image)
+      truncate(image.path, 600_000)
+      let file = try TestFile(mount.file, O_RDWR | O_DIRECT)
+      try expectBase(file, 0..<500_000)
+      #expect(throws: Errno.ioError) { try file.read(4096, at: 700_416) }
+      #expect(throws: Errno.ioError) { try TestFile(mount.file).read(1, at: 1_000_000) }
+      // Neither is completed with zeros.
+      #expect(throws: Errno.ioError) { try file.write([1, 2, 3], at: 700_000) }
+      let whole = Pattern(seed: 402).bytes(8192)
+      try file.write(whole, at: 704_512)
+      try expect(file, at: 704_512, holds: whole)
+      #expect(try await mount.tells("its size was 1048576 bytes and is 600000"))
+    }
+  }
+}
