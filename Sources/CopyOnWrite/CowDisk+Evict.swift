@@ -58,16 +58,21 @@ extension CowDisk {
     let first = geometry.start(of: blocks.lowerBound)
     _ = try? locked(first..<first) { () throws(Errno) in
       try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
+        guard state == .cached else { return }
         let run = geometry.blocks(touchedBy: bytes)
         // What was set aside stays so: it makes room under the limit alone.
-        let isReserved = !reservedPart(of: run).isEmpty
-        guard state == .cached, !isReserved || limit.bytes != nil else { return }
-        // The order: see `cached | evict` in the design note.
-        map.set(run, to: .unallocated)
-        evictions.add(1, ordering: .sequentiallyConsistent)
-        if !isReserved { try? store.punch(bytes) }
-        limit.giveBack(bytes.upperBound - bytes.lowerBound)
-        freed += bytes.upperBound - bytes.lowerBound
+        let kept = reservedPart(of: run)
+        for part in [run.lowerBound..<kept.lowerBound, kept, kept.upperBound..<run.upperBound] where !part.isEmpty {
+          let isReserved = part == kept
+          guard !isReserved || limit.bytes != nil else { continue }
+          let bytes = geometry.bytes(of: part)
+          // The order: see `cached | evict` in the design note.
+          map.set(part, to: .unallocated)
+          evictions.add(1, ordering: .sequentiallyConsistent)
+          if !isReserved { try? store.punch(bytes) }
+          limit.giveBack(bytes.upperBound - bytes.lowerBound)
+          freed += bytes.upperBound - bytes.lowerBound
+        }
       }
     }
     return freed

@@ -140,17 +140,19 @@ extension CowDisk {
     do {
       let allocates = store.allocatesOnWrite(whole)
       if !allocates { try store.reserve(whole) }
+      var baseFailed = false
       do {
-        try fill(whole, range, with: content, state: state)
-      } catch .ioError where allocates {
+        try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
+      } catch .ioError where allocates && !baseFailed {
         // For want of space? The reservation says so, or the space is there now.
         try store.reserve(whole)
-        try fill(whole, range, with: content, state: state)
+        try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
       }
     } catch {
       // O7. The blocks have no bytes of their own yet, so nothing but the reservation goes. Should this fail too,
-      // space is lost until the blocks are written or trimmed, and the first error is still the one to report.
-      try? store.punch(whole)
+      // space is lost until the blocks are written or trimmed, and the first error is still the one to report. A copy
+      // that nobody asked for takes away no space that somebody had set aside.
+      if newState == .allocated || reservedPart(of: blocks).isEmpty { try? store.punch(whole) }
       limit.giveBack(size)
       throw error
     }
@@ -158,26 +160,33 @@ extension CowDisk {
   }
 
   /// Gives every byte of the blocks `whole` its value: `content` in `range`, what is read there now around it.
+  ///
+  /// - Parameter baseFailed: set where it is the base that throws.
   private func fill(
-    _ whole: Range<UInt64>, _ range: Range<UInt64>, with content: Content, state: BlockState
+    _ whole: Range<UInt64>, _ range: Range<UInt64>, with content: Content, state: BlockState, baseFailed: inout Bool
   ) throws(Errno) {
-    try copyUp(whole.lowerBound..<range.lowerBound, state: state)
+    try copyUp(whole.lowerBound..<range.lowerBound, state: state, baseFailed: &baseFailed)
     switch content {
     case .bytes(let bytes): try store.write(bytes, at: range.lowerBound)
     case .zeros: try store.writeZeros(range)
     }
-    try copyUp(range.upperBound..<whole.upperBound, state: state)
+    try copyUp(range.upperBound..<whole.upperBound, state: state, baseFailed: &baseFailed)
   }
 
   /// Copies what `range`, part of one block that is not allocated, reads as into the overlay.
-  private func copyUp(_ range: Range<UInt64>, state: BlockState) throws(Errno) {
+  private func copyUp(_ range: Range<UInt64>, state: BlockState, baseFailed: inout Bool) throws(Errno) {
     guard !range.isEmpty else { return }
     let baseEnd = state == .zero ? range.lowerBound : min(range.upperBound, max(range.lowerBound, visibleBase))
     let count = Int(baseEnd - range.lowerBound)
     if count > 0 {
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 16)
       defer { buffer.deallocate() }
-      try askBase(into: buffer, at: range.lowerBound)
+      do {
+        try askBase(into: buffer, at: range.lowerBound)
+      } catch {
+        baseFailed = true
+        throw error
+      }
       try store.write(UnsafeRawBufferPointer(buffer), at: range.lowerBound)
     }
     try store.writeZeros(baseEnd..<range.upperBound)

@@ -121,7 +121,12 @@ extension CowDisk {
       do throws(Errno) {
         if state.isInOverlay || !reservedPart(of: run).isEmpty { try store.punch(bytes) }
       } catch {
-        map.set(run, to: state)
+        // Part of a copy may be gone, and a copy is whole or none. The order: see `cached | evict` in the design note.
+        map.set(run, to: state == .cached ? .unallocated : state)
+        if state == .cached {
+          evictions.add(1, ordering: .sequentiallyConsistent)
+          limit.giveBack(bytes.upperBound - bytes.lowerBound)
+        }
         throw error
       }
       if state.isInOverlay { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
@@ -145,9 +150,7 @@ extension CowDisk {
     let available = try store.availableSpace().addingReportingOverflow(used - min(used, allocatedBytes))
     guard limited.overflow || missing <= limited.partialValue, available.overflow || missing <= available.partialValue
     else { throw .noSpace }
-    reserved.withLock {
-      $0 = $0.isEmpty ? blocks : min($0.lowerBound, blocks.lowerBound)..<max($0.upperBound, blocks.upperBound)
-    }
+    reserved.withLock { $0.insert(contentsOf: blocks) }
     do {
       try forEachStretch(of: blocks) { (part) throws(Errno) in
         try reserveLocked(part) { (bytes) throws(Errno) in try store.reserve(bytes) }
@@ -156,6 +159,7 @@ extension CowDisk {
       try? forEachStretch(of: blocks) { (part) throws(Errno) in
         try reserveLocked(part) { (bytes) throws(Errno) in try store.punch(bytes) }
       }
+      reserved.withLock { $0.remove(contentsOf: blocks) }
       throw error
     }
   }
@@ -171,9 +175,15 @@ extension CowDisk {
     return missing << geometry.blockShift
   }
 
-  /// The blocks among these that may have space set aside though they are not allocated; trimming gives it back.
+  /// From the first to the last of these blocks that may have space set aside though they are not allocated; trimming
+  /// gives it back.
   func reservedPart(of blocks: Range<UInt64>) -> Range<UInt64> {
-    reserved.withLock { blocks.clamped(to: $0) }
+    reserved.withLock {
+      guard !$0.isEmpty else { return blocks.lowerBound..<blocks.lowerBound }
+      let parts = $0.intersection(RangeSet(blocks)).ranges
+      guard let first = parts.first, let last = parts.last else { return blocks.lowerBound..<blocks.lowerBound }
+      return first.lowerBound..<last.upperBound
+    }
   }
 
   /// Does `body` to each run of blocks in one stretch that the overlay does not have.

@@ -81,8 +81,8 @@ public final class CowDisk: Sendable {
   let gate = ResizeGate()
   let options: Options
   let limit: SpaceLimit
-  /// Blocks from the first to the last that ``reserve(_:)`` was ever called for.
-  let reserved = Mutex<Range<UInt64>>(0..<0)
+  /// Blocks that ``reserve(_:)`` was ever called for.
+  let reserved = Mutex(RangeSet<UInt64>())
 
   let counters = Counters()
 

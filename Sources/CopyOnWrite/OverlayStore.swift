@@ -105,7 +105,8 @@ struct OverlayStore: ~Copyable, Sendable {
       try file.reserve(range)
     } catch .noSpace where storesAllocate {
       // For each stored page xfs sets aside what the worst tree of extents would need, up to five times the page.
-      try file.writeBack()
+      // Whether that works, the second try shows.
+      try? file.writeBack()
       try file.reserve(range)
     }
   }

@@ -124,10 +124,11 @@ public struct FileStatus: Sendable {
     changed = modified
   }
 
-  /// The status of what `path` leads to, symbolic links followed.
-  public init(of path: FilePath) throws(Errno) {
+  /// The status of what `path` leads to, a symbolic link at its end followed or not.
+  public init(of path: FilePath, followingLinks: Bool = true) throws(Errno) {
     var raw = stat()
-    _ = try retryingInterrupts { path.withPlatformString { fstatat(AT_FDCWD, $0, &raw, 0) } }
+    let flags = followingLinks ? 0 : AT_SYMLINK_NOFOLLOW
+    _ = try retryingInterrupts { path.withPlatformString { fstatat(AT_FDCWD, $0, &raw, flags) } }
     self.init(raw)
   }
 }

@@ -31,7 +31,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     guard let request, let info else { return }
     if info.pointee.flags & O_ACCMODE != O_RDONLY {
       SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
-        $0.expectsWrites.store(true, ordering: .relaxed)
+        $0.requestMemory.expectWrites()
       }
     }
     Request(request).reply(open: info)

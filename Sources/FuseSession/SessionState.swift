@@ -15,8 +15,8 @@ final class SessionState: Sendable {
   let isOver = Atomic(false)
   /// Set where a worker left because the device failed, and not because the mount is gone.
   let hasFailed = Atomic(false)
-  /// Set once somebody has opened the file for writing. Until then no worker needs memory for large requests.
-  let expectsWrites = Atomic(false)
+  /// The workers' memory for requests.
+  let requestMemory = RequestMemory()
   /// Whether the watcher wants to hear of the next request. So it looks round while there is work, and an idle mount
   /// uses no time at all.
   let watcherRests = Atomic(false)

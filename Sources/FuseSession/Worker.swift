@@ -96,7 +96,7 @@ private final class Context: @unchecked Sendable {
   private func serveRequests() {
     var buffer = fuse_buf()
     defer { free(buffer.mem) }
-    var isPopulated = false
+    var isKnown = false
     while !state.isStopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
       let result = fuse_session_receive_buf(session, &buffer)
       switch result {
@@ -105,25 +105,22 @@ private final class Context: @unchecked Sendable {
       case -EINTR, -EAGAIN: continue
       // 0 is the end of the mount; anything else is a device that cannot be read any more.
       default:
-        if result < 0 { state.hasFailed.store(true, ordering: .releasing) }
-        if !state.isOver.exchange(true, ordering: .acquiringAndReleasing) { state.wakeWatcher() }
+        if result < 0 {
+          // Others may go on: this one may have had no memory.
+          state.hasFailed.store(true, ordering: .releasing)
+        } else if !state.isOver.exchange(true, ordering: .acquiringAndReleasing) {
+          state.wakeWatcher()
+        }
         return
       }
-      if !isPopulated, state.expectsWrites.load(ordering: .relaxed) {
-        populate(buffer)
-        isPopulated = true
+      if !isKnown {
+        state.requestMemory.add(buffer)
+        isKnown = true
       }
       if state.watcherRests.load(ordering: .relaxed), state.watcherRests.exchange(false, ordering: .relaxed) {
         state.wakeWatcher()
       }
       fuse_session_process_buf(session, &buffer)
     }
-  }
-
-  /// Has the memory for requests backed before a large write comes, but not in a mount that nobody writes to. Under a
-  /// memory limit, the kernel may wait for write-back before it gives a new page, and that write-back may be waiting for
-  /// this worker.
-  private func populate(_ request: fuse_buf) {
-    clinux_populate(request.mem, clinux_allocation_size(request.mem))
   }
 }

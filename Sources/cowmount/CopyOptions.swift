@@ -39,7 +39,8 @@ struct CopyOptions: ParsableArguments {
       throw .unusable(cowOnReadWhile, error)
     }
     if path.starts(with: mountpoint.path) { throw .insideMountpoint(cowOnReadWhile, mountpoint.path) }
-    return .asLongAs { (try? FileStatus(of: path)) != nil }
+    // A link is not followed: it could lead into the mount.
+    return .asLongAs { (try? FileStatus(of: path, followingLinks: false)) != nil }
   }
 
   /// Says so where the overlay cannot take a whole image. What it takes is worth having all the same.

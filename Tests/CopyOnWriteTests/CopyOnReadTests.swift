@@ -212,11 +212,17 @@ import Testing
     #expect(difference(try disk.bytes(0..<65536), Array(base.bytes[..<65536])) == nil)
   }
 
-  @Test(.enabled(if: TinyFileSystem.isAvailable, "a file system can be mounted"))
-  func `copies do not fill a file system, and give way where others do`() throws {
+  @Test(.enabled(if: TinyFileSystem.isAvailable, "a file system can be mounted"), arguments: [false, true])
+  func `copies do not fill a file system, and give way where others do`(isReservedAround: Bool) throws {
     let small = try TinyFileSystem(bytes: 1 << 19)
     let disk = try makeDisk(
       over: base, blockSize: Self.blockSize, options: .init(copyOnRead: .always), in: small.path)
+    if isReservedAround {
+      // What lies between reservations is not reserved, nor is what could not be.
+      #expect(throws: Errno.noSpace) { try disk.reserve(0..<disk.size) }
+      try disk.reserve(0..<1)
+      try disk.reserve(disk.size - 1..<disk.size)
+    }
     for _ in 0..<2 { #expect(difference(try disk.contents(), base.bytes) == nil) }
     #expect(disk.cachedBytes > 1 << 18)
     #expect(try small.free() >= disk.spareSpace)
