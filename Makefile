@@ -38,7 +38,7 @@ TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-sy
   perl=perl setpriv=util-linux nbdkit=nbdkit qemu-nbd=qemu-utils psktool=gnutls-bin $(FAST_TEST_NEEDS)
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
 BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
-  qemu-storage-daemon=qemu-system-common xmount=xmount
+  qemu-storage-daemon=qemu-system-common xmount=xmount xz=xz-utils
 FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 

@@ -6,6 +6,8 @@ import SystemPackage
 protocol Contender: AnyObject {
   /// The name in tables and on the command line.
   var name: String { get }
+  /// Whether it can expose what is in an xz file.
+  var readsXz: Bool { get }
   /// What it needs on the machine.
   var executables: [String] { get }
   /// What `--version` of it prints, for the record.
@@ -17,6 +19,8 @@ protocol Contender: AnyObject {
 }
 
 extension Contender {
+  var readsXz: Bool { false }
+
   /// The first executable that this machine lacks.
   var missing: String? { executables.first { locate($0) == nil } }
 

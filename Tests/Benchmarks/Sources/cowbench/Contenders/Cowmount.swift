@@ -4,6 +4,7 @@ import SystemPackage
 
 final class Cowmount: Contender {
   let name = "cowmount"
+  let readsXz = true
   let executables: [String]
 
   init(executable: String) {

@@ -8,12 +8,14 @@ import SystemPackage
 /// processes our children.
 ///
 /// - The filter keeps its overlay in a deleted file under TMPDIR, in blocks of 64 KiB.
+/// - What is in an xz file comes from its xz filter, without the cow filter and read-only: that is as fast as it can be.
 /// - Trim is accepted and remembered, but gives no space back.
 /// - Without `-o kernel_cache` the kernel forgets the file's pages at each open, so a "warm" read by another process
 ///   still goes through both daemons; with it, such a read is as fast as any file's. It is not the default and so
 ///   not the contender's default here; `nbdkit-cached` has it.
 final class Nbdkit: Contender {
   let name: String
+  let readsXz = true
   let executables = ["nbdkit", "nbdfuse"]
   private let options: [String]
 
@@ -28,15 +30,16 @@ final class Nbdkit: Contender {
     try await stage.serve(
       "nbdkit",
       [
-        "--foreground", "--exit-with-parent", "--unix", socket.string, "--pidfile", ready.string, "--filter=cow",
-        "file", base.path.string,
+        "--foreground", "--exit-with-parent", "--unix", socket.string, "--pidfile", ready.string,
+        base.isXz ? "--filter=xz" : "--filter=cow", "file", base.path.string,
       ],
       environment: ["TMPDIR": stage.directory.string])
     // nbdfuse does not try again when nobody listens yet, and the socket is there before anybody does; the pid file
     // comes after.
     try await stage.waitUntilExists(ready)
     let file = try stage.mountFolder().appending(base.name)
-    try await stage.serve("nbdfuse", options + [file.string, "--unix", socket.string])
+    let access = base.isXz ? ["--readonly"] : []
+    try await stage.serve("nbdfuse", access + options + [file.string, "--unix", socket.string])
     try await stage.waitUntilReady(file, size: base.size)
     return file
   }

@@ -10,8 +10,11 @@ struct Base {
   var isSparse = false
   /// Whether a plain copy of it may serve several measurements.
   var isReusable = false
+  /// Whether the image is compressed by xz; its size is that of what is inside.
+  var isXz = false
 
-  var name: String { path.lastComponent?.string ?? "base" }
+  /// The image's name, without what says that it is compressed.
+  var name: String { (isXz ? path.stem : path.lastComponent?.string) ?? "base" }
 }
 
 /// Makes each base when it is first asked for.
@@ -43,6 +46,19 @@ final class Bases {
     return try make(base) {}
   }
 
+  /// Data as disks have it, a part of which can be compressed, half the size worked on, in an xz file with blocks of a
+  /// given size.
+  func xz(blockSize: Int64) async throws -> Base {
+    let raw = directory.appending("mixed.raw")
+    let suffix = ".\(blockSize >> 20)m.xz"
+    let base = Base(path: FilePath(raw.string + suffix), size: scale.size / 2, isXz: true)
+    if let made = made[base.path] { return made }
+    if access(raw.string, F_OK) != 0 { try fill(raw, size: base.size, isMixed: true) }
+    note("compressing \(raw) in blocks of \(sizeText(blockSize))")
+    try await command("xz", ["-1", "-T0", "-k", "-S", suffix, "--block-size=\(blockSize)", raw.string])
+    return try make(base) {}
+  }
+
   /// A hole of a given size.
   func sparse(_ size: Int64) throws -> Base {
     let base = Base(path: directory.appending("sparse-\(size).raw"), size: size, isSparse: true)
@@ -67,17 +83,25 @@ final class Bases {
     return base
   }
 
-  /// Incompressible bytes, the same in every run.
-  private func fill(_ path: FilePath, size: Int64) throws {
+  /// Incompressible bytes, the same in every run; mixed, a quarter of the pages is that, a quarter is zeros, and half is
+  /// made of a few hundred words, as text is.
+  private func fill(_ path: FilePath, size: Int64, isMixed: Bool = false) throws {
     note("writing \(path) (\(sizeText(size)))")
     var numbers = RandomWords(seed: 1)
+    let words = (0..<256).map { _ in numbers.next() }
     var part = [UInt64](repeating: 0, count: 1 << 17)
     let file = try FileDescriptor.open(
       path, .writeOnly, options: [.create, .truncate], permissions: [.ownerReadWrite])
     try file.closeAfter {
       var left = size
       while left > 0 {
-        for index in part.indices { part[index] = numbers.next() }
+        for index in part.indices {
+          switch isMixed ? index / 512 % 4 : 0 {
+          case 0: part[index] = numbers.next()
+          case 1: part[index] = 0
+          default: part[index] = words[Int(numbers.next() % 256)]
+          }
+        }
         let length = Int(min(left, 1 << 20))
         try part.withUnsafeBytes { _ = try file.writeAll($0[..<length]) }
         left -= Int64(length)
