@@ -33,7 +33,12 @@ extension CowDisk {
         position = runEnd
       } else {
         let stop = min(end, geometry.start(of: stripes.endOfStretch(of: block)))
-        try writeLocked(position..<stop, with: content.part(position..<stop, from: offset))
+        do {
+          try writeLocked(position..<stop, with: content.part(position..<stop, from: offset))
+        } catch {
+          if run.state == .allocated { sweep(geometry.blocks(touchedBy: range)) }
+          throw error
+        }
         position = stop
       }
     }
@@ -60,6 +65,21 @@ extension CowDisk {
     }
     return map.run(at: blocks.lowerBound, limit: blocks.upperBound)
       == BlockRun(state: .allocated, end: blocks.upperBound)
+  }
+
+  /// Gives back the space that a write in place has taken in blocks that lost theirs to a trim meanwhile, where writing
+  /// them again under the lock failed.
+  private func sweep(_ blocks: Range<UInt64>) {
+    try? forEachStretch(of: blocks) { (part) throws(Errno) in
+      let first = geometry.start(of: part.lowerBound)
+      _ = try locked(first..<first) { () throws(Errno) in
+        try forEachRun(in: geometry.bytes(of: part.clamped(to: 0..<geometry.blockCount(for: size)))) {
+          (state, bytes) throws(Errno) in
+          let isFree = !state.isInOverlay && reservedPart(of: geometry.blocks(touchedBy: bytes)).isEmpty
+          if isFree { try store.punch(bytes) }
+        }
+      }
+    }
   }
 
   /// Writes a range within one stretch, whatever the states of its blocks.

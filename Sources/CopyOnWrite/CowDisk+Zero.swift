@@ -89,7 +89,7 @@ extension CowDisk {
     }
   }
 
-  private func forEachStretch(
+  func forEachStretch(
     of blocks: Range<UInt64>, _ body: (Range<UInt64>) throws(Errno) -> Void
   ) throws(Errno) {
     var block = blocks.lowerBound

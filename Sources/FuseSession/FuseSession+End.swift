@@ -85,6 +85,8 @@ extension FuseSession {
   /// Lets go of the device, so that the kernel fails whatever waits for us. The end of the process alone does that only
   /// when its last thread has ended, and one that waits for a file that hangs may not even be killed.
   private func abandon() -> Bool {
+    // A write-back that a worker waits for holds the device; the other workers are there for it. Not for ever.
+    for _ in 0..<100 where state.dropsUnderWay.load(ordering: .acquiring) > 0 { usleep(10_000) }
     let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
     if nothing != -1 { dup2(nothing, fuse_session_fd(session)) }
     return false

@@ -149,13 +149,14 @@ public final class FuseSession {
   // MARK: Kernel cache
 
   /// Lets a file system reach the kernel's cache of this mount. The access is good until the session is gone.
-  public var kernelCache: KernelCache { KernelCache(session: session) }
+  public var kernelCache: KernelCache { KernelCache(session: session, state: state) }
 }
 
 /// The kernel's cache of a mount's files.
 public struct KernelCache: @unchecked Sendable {
   // SAFETY: libfuse allows notifications from any thread; workers end before the session does.
   fileprivate let session: OpaquePointer
+  fileprivate let state: SessionState
 
   /// Has the kernel write back and then forget what it caches of `inode` from byte `start` to `end`, or to the end of
   /// the file where that is nil.
@@ -164,6 +165,8 @@ public struct KernelCache: @unchecked Sendable {
   public func drop(_ inode: UInt64, from start: UInt64, to end: UInt64?) {
     // A count of 0 means everything from the start on (fuse_lowlevel_notify_inval_inode).
     let count = end.map { off_t($0 - start) } ?? 0
+    state.dropsUnderWay.add(1, ordering: .acquiringAndReleasing)
+    defer { state.dropsUnderWay.subtract(1, ordering: .acquiringAndReleasing) }
     fuse_lowlevel_notify_inval_inode(session, inode, off_t(start), count)
   }
 }

@@ -11,6 +11,14 @@ final class SessionState: Sendable {
   let isReady = Atomic(false)
   /// Set to make workers leave after the request at hand.
   let isStopping = Atomic(false)
+  /// Requests that wait for the kernel to write back (``KernelCache/drop(_:from:to:)``). Workers stay for them, or the
+  /// kernel would wait for ever, and nothing could end the process any more.
+  let dropsUnderWay = Atomic(0)
+
+  /// Whether a worker should leave.
+  var isOverForWorkers: Bool {
+    isStopping.load(ordering: .acquiring) && dropsUnderWay.load(ordering: .acquiring) == 0
+  }
   /// Set by the first worker that finds the mount gone. Others may still be serving.
   let isOver = Atomic(false)
   /// Set where a worker left because the device failed, and not because the mount is gone.
