@@ -21,6 +21,15 @@ public protocol Image: BaseReader {
   /// What is different from when the image was opened, in words, or nil where nothing is. Called every few seconds.
   func change() -> String?
 
+  /// Whether a file of somebody else may have to be opened again, for which the rights of the present are needed then.
+  var needsRightsLater: Bool { get }
+
+  /// Whether reads mostly wait, as for another machine, so that more of them at once than there are processors are faster.
+  var isRemote: Bool { get }
+
+  /// Whether nothing can be read now, though it may be later: a server was lost.
+  var isAway: Bool { get }
+
   /// Told when the mount is about to end: from here on, reads that wait for something far away fail soon.
   func prepareToEnd()
 }
@@ -28,6 +37,15 @@ public protocol Image: BaseReader {
 extension Image {
   /// As many as the size has.
   public var dataSectors: UInt64 { (size + 511) / 512 }
+
+  /// No: what is needed is open.
+  public var needsRightsLater: Bool { false }
+
+  /// No: what reads wait for is this machine.
+  public var isRemote: Bool { false }
+
+  /// No: what cannot be read will not be readable later.
+  public var isAway: Bool { false }
 
   /// Nothing: reads never wait for long.
   public func prepareToEnd() {}

@@ -40,6 +40,15 @@ public final class Window: Image {
   /// to rely on.
   public func change() -> String? { base.change() }
 
+  /// The base's.
+  public var needsRightsLater: Bool { base.needsRightsLater }
+
+  /// The base's.
+  public var isRemote: Bool { base.isRemote }
+
+  /// The base's.
+  public var isAway: Bool { base.isAway }
+
   /// Told to the base.
   public func prepareToEnd() { base.prepareToEnd() }
 
@@ -61,8 +70,8 @@ public final class Window: Image {
     return Extent(isData: extent.isData, end: extent.isData ? shown : size)
   }
 
-  /// Most extents that are looked at to know how much of the window is data.
-  private static let extentLimit = 4096
+  /// Most extents that are looked at to know how much of the window is data, and the time after which no more are.
+  private static let extentLimit = (count: 4096, time: Duration.seconds(1))
 
   /// Counted where the base knows of holes, so that programs that copy only what is there look for it.
   public var dataSectors: UInt64 {
@@ -74,12 +83,13 @@ public final class Window: Image {
   }
 
   /// How many bytes are data. Behind `limit` extents, all of them are called that.
-  private func dataBytes(within limit: Int) throws(Errno) -> UInt64 {
+  private func dataBytes(within limit: (count: Int, time: Duration)) throws(Errno) -> UInt64 {
     var position: UInt64 = 0
     var data: UInt64 = 0
     var count = 0
+    let end = ContinuousClock.now + limit.time
     while position < shown {
-      guard count < limit else { return data + (shown - position) }
+      guard count < limit.count, ContinuousClock.now < end else { return data + (shown - position) }
       let extent = try extent(at: position)
       let end = min(extent.end, shown)
       if extent.isData { data += end - position }

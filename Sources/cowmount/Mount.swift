@@ -91,7 +91,8 @@ struct Mount: ParsableCommand {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Threads that serve the mount, 2 to 256. (default: twice the processors)", valueName: "n"))
+    help: ArgumentHelp(
+      "Threads that serve the mount, 2 to 256. (default: twice the processors; 16 for an NBD server)", valueName: "n"))
   var threads: Int?
 
   @Option(name: .long, help: "Name of the file in the directory. (default: the image's name)")
@@ -145,13 +146,14 @@ struct Mount: ParsableCommand {
     let session = try FuseSession(
       fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.source, readOnly: readOnly))
     var watch = Watch(image: image, disk: disk)
-    try session.start(threads: threads ?? Self.defaultThreads, eachThread: Privileges.drop) { watch.look() }
-    Privileges.drop()
+    let drop = { @Sendable in Privileges.drop(for: image) }
+    try session.start(threads: threads ?? Self.threads(for: image), eachThread: drop) { watch.look() }
+    drop()
     fileSystem.attach(session.kernelCache)
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     ready()
-    let prefetch = copy.prefetch ? Prefetch(disk, of: image.source) : nil
+    let prefetch = copy.prefetch ? Prefetch(disk, of: image) : nil
     let statistics = Statistics(image: image, disk: disk)
     let end = session.waitForEnd { statistics.tell(.notice) }
     // Before workers are waited for.
@@ -175,7 +177,11 @@ struct Mount: ParsableCommand {
     return try window.window(over: image) { Cowmount.complain($0) }
   }
 
-  private static var defaultThreads: Int { min(16, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN)))) }
+  private static let mostThreads = 16
+
+  private static func threads(for image: any Image) -> Int {
+    image.isRemote ? mostThreads : min(mostThreads, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN))))
+  }
 
   private func makeDisk(over image: any Image, mountpoint: Mountpoint) throws -> CowDisk {
     var options = CowDisk.Options(

@@ -3,6 +3,7 @@
 // It keeps out of the way. Whenever somebody else asked the image, it pauses until nobody did for a moment, but not for
 // ever: a mount that is busy all day is prefetched, too. Its priority is the lowest for the processor as well as for disks.
 
+internal import BaseImage
 internal import CLinux
 internal import CopyOnWrite
 internal import Glibc
@@ -13,7 +14,7 @@ internal import SystemPackage
 /// The copying of an image in the background.
 final class Prefetch: Sendable {
   private let disk: CowDisk
-  private let source: String
+  private let image: any Image
   private let logger = Logger(label: "cowmount")
   private let isStopping = Atomic(false)
   private let isOver = Atomic(false)
@@ -28,9 +29,9 @@ final class Prefetch: Sendable {
   private static let farewell = Duration.seconds(2)
 
   /// Starts the thread. A mount without it is worth having, so failing is no more than a line in the log.
-  init(_ disk: CowDisk, of source: String) {
+  init(_ disk: CowDisk, of image: any Image) {
     self.disk = disk
-    self.source = source
+    self.image = image
     var thread = pthread_t()
     let context = Unmanaged.passRetained(self)
     let error = pthread_create(
@@ -65,7 +66,7 @@ final class Prefetch: Sendable {
   // MARK: The thread
 
   private func run() {
-    Privileges.drop()
+    Privileges.drop(for: image)
     clinux_enter_background("prefetch")
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: Int(max(Self.chunk, disk.blockSize)), alignment: 4096)
@@ -73,6 +74,11 @@ final class Prefetch: Sendable {
     var work = Work(size: disk.size)
     var others = otherReads(than: work.reads)
     while !isStopping.load(ordering: .relaxed), let step = disk.prefetch(from: work.position, through: buffer) {
+      // What is lost for now is not given up: the same place is tried again.
+      if case .baseFailed = step.outcome, image.isAway {
+        waitForReturn()
+        continue
+      }
       let wasHole = step.outcome == .nothing
       if let error = work.take(step, tell: tell) {
         tellEnd(at: step.range.lowerBound, error)
@@ -85,17 +91,22 @@ final class Prefetch: Sendable {
     logger.notice("prefetch is done: \(work.copied) bytes were copied, \(work.missing) could not be read")
   }
 
+  private func waitForReturn() {
+    while image.isAway, !isStopping.load(ordering: .relaxed) { Self.pause(Self.politeness) }
+  }
+
   private func tell(_ news: Work.News) {
     switch news {
-    case .progress(let percent): logger.notice("prefetch: \(percent) % of \(source)")
+    case .progress(let percent): logger.notice("prefetch: \(percent) % of \(image.source)")
     case .unreadable(let range, let error):
       logger.warning(
-        "prefetch: bytes \(range.lowerBound) to \(range.upperBound - 1) of \(source) cannot be read: \(error)")
+        "prefetch: bytes \(range.lowerBound) to \(range.upperBound - 1) of \(image.source) cannot be read: \(error)")
     }
   }
 
   private func tellEnd(at place: UInt64, _ error: Errno) {
-    logger.warning("prefetch ended at byte \(place): the overlay takes no more (\(error)); the rest stays in \(source)")
+    logger.warning(
+      "prefetch ended at byte \(place): the overlay takes no more (\(error)); the rest stays in \(image.source)")
   }
 
   private func otherReads(than own: UInt64) -> UInt64 { disk.statistics.baseReads &- own }

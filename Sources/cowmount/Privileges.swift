@@ -1,5 +1,6 @@
 // What the process gives up before it serves anybody, and what it asks of the kernel.
 
+internal import BaseImage
 internal import CLinux
 internal import Glibc
 
@@ -12,15 +13,17 @@ enum Privileges {
   /// Gives up what serving does not need, for the calling thread and those it starts. Workers call it before they serve
   /// anybody, the first thread when the mount stands.
   ///
-  /// Root keeps two capabilities: to mount and unmount, and to reach a mountpoint below a directory that is closed to it.
+  /// Root keeps two capabilities: to mount and unmount, and to reach a mountpoint below a directory that is closed to it;
+  /// and one more, to open what is closed to it, where the image needs that.
   /// An ordinary user has none to give up, and must be able to run fusermount3, which is set-uid, for unmounting.
-  static func drop() {
+  static func drop(for image: any Image) {
     // With dirty pages of this mount in memory, reclaim waits for us; so we must not wait for reclaim. Needs
     // CAP_SYS_RESOURCE; without it the kernel's other limits on FUSE still prevent the worst.
     _ = clinux_set_io_flusher()
     guard geteuid() == 0 else { return }
-    let kept = UInt64(1) << UInt64(clinux_cap_sys_admin) | UInt64(1) << UInt64(clinux_cap_dac_read_search)
-    _ = clinux_keep_capabilities(kept)
+    var kept = [clinux_cap_sys_admin, clinux_cap_dac_read_search]
+    if image.needsRightsLater { kept.append(clinux_cap_dac_override) }
+    _ = clinux_keep_capabilities(kept.reduce(0) { $0 | UInt64(1) << UInt64($1) })
     // What these two would still allow, and serving never does. The price is some 30 ns a call, of which a request has two.
     _ = clinux_refuse_calls()
   }

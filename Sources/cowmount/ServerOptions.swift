@@ -9,7 +9,8 @@ struct ServerOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "How long reads wait for a server that is lost, before they fail. (default: 30)", valueName: "seconds"))
+      "How long to wait for a server: for one that is lost to come back, before reads fail. (default: 30)",
+      valueName: "seconds"))
   var reconnect = 30
 
   @Option(
@@ -31,7 +32,7 @@ struct ServerOptions: ParsableArguments {
   /// Shortest time after which a server that is there and does not answer counts as lost: some are slow.
   private static let leastSilence = 10
   /// With --reconnect 0 readers do not want to wait for what is lost; that says nothing of what is slow.
-  private static let usualSilence = 30
+  private static let usualPatience = 30
 
   /// Opens the export.
   func open(_ uri: NbdURI) throws(ImageError) -> NbdImage {
@@ -39,7 +40,9 @@ struct ServerOptions: ParsableArguments {
     var options = NbdImage.Options()
     options.connections = connections
     options.reconnect = .seconds(reconnect)
-    options.silence = .seconds(reconnect == 0 ? Self.usualSilence : max(reconnect, Self.leastSilence))
+    let patience = reconnect == 0 ? Self.usualPatience : reconnect
+    options.handshake = .seconds(patience)
+    options.silence = .seconds(max(patience, Self.leastSilence))
     options.report = { logger.warning("\($0)") }
     return try NbdImage(uri: uri.text, options: options)
   }

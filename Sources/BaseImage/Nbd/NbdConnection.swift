@@ -103,9 +103,9 @@ final class NbdConnection: @unchecked Sendable {
     request.begin = Moment.now
     let number = send(request.completion)
     // Sending may have found out that the connection is gone.
-    let failure = library.failure
-    if handle.isOver { lose(failure.message) }
-    guard number > 0 else {
+    if number <= 0 || handle.isOver {
+      let failure = library.failure
+      if handle.isOver { lose(failure.message) }
       spare.append(request)
       return loss == nil ? .refused(failure.errno) : .lost
     }

@@ -84,7 +84,7 @@ struct NbdHandshake: ~Copyable {
       callback: { names, name, _ in
         guard let names, let name else { return 0 }
         let list = Unmanaged<Names>.fromOpaque(names).takeUnretainedValue()
-        if list.names.count < 8 { list.names.append(String(cString: name)) }
+        if list.names.count < 8 { list.names.append(NbdProblem.printable(String(cString: name))) }
         return 0
       }, user_data: Unmanaged.passUnretained(names).toOpaque(), free: nil)
     let completion = nbd_completion_callback(callback: { _, _ in 1 }, user_data: nil, free: nil)
@@ -103,10 +103,9 @@ struct NbdHandshake: ~Copyable {
   private borrowing func export() throws(NbdProblem) -> NbdExport {
     let pointer = handle.pointer
     let size = library.get_size(pointer)
-    // libnbd calls a size that is no Int64 an overflow.
-    guard size >= 0 else { throw library.failure.errno == .overflow ? .tooLarge : .failed(library.failure) }
-    guard size > 0 else { throw .empty }
-    guard UInt64(size) <= WindowShape.largestSize else { throw .tooLarge }
+    guard size != 0 else { throw .empty }
+    // One that is no Int64 is negative here.
+    guard size > 0, UInt64(size) <= WindowShape.largestSize else { throw .tooLarge }
     let limits = NbdReadLimits(
       minimum: library.get_block_size(pointer, CInt(LIBNBD_SIZE_MINIMUM)),
       maximum: library.get_block_size(pointer, CInt(LIBNBD_SIZE_MAXIMUM)), size: UInt64(size))

@@ -21,9 +21,11 @@ public final class NbdImage: Image {
     /// How long reads wait for a server that was lost; with 0 they fail at once.
     public var reconnect: Duration = .seconds(30)
     /// How long a server may take to accept a connection and agree on the export.
-    public var handshake: Duration = .seconds(10)
+    public var handshake: Duration = .seconds(30)
     /// How long a server may leave requests without any answer before it counts as lost.
     public var silence: Duration = .seconds(30)
+    /// How long requests in flight may still take when the mount ends.
+    var grace: Duration = .seconds(2)
     /// Called with a line of text when the server is lost and when it is back, from any thread.
     public var report: @Sendable (String) -> Void = { _ in }
 
@@ -68,6 +70,8 @@ public final class NbdImage: Image {
     size = server.export.size
     name = NbdURI.fileName(ofExport: server.export.name)
     status = FileStatus(ofNewFileWithSize: size)
+    let socket = uri.socket.flatMap { try? FileStatus(of: $0) }
+    needsRightsLater = socket.map { $0.user != geteuid() && $0.permissions & 0o002 == 0 } ?? false
     let data = Self.dataBytes(of: server, extents)
     dataSectors = (data + 511) / 512
   }
@@ -76,6 +80,15 @@ public final class NbdImage: Image {
 
   /// What is different about the export from when it was opened: only its size can tell.
   public func change() -> String? { server.change }
+
+  /// Where the server's socket is somebody else's, and not everybody's: it is opened again when the server was lost.
+  public let needsRightsLater: Bool
+
+  /// It is, and where the server is not, what it reads from may be.
+  public var isRemote: Bool { true }
+
+  /// Whether there is no connection to the server, or only to one that serves something else now.
+  public var isAway: Bool { server.isAway }
 
   /// Has reads that wait for a lost server fail.
   public func prepareToEnd() { server.end() }

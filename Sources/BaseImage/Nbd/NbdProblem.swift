@@ -18,6 +18,8 @@ public enum NbdProblem: Error, Equatable {
   case wantsTLS
   /// The server was asked for TLS and hung up.
   case hasNoTLS
+  /// There is no agreement on TLS; why.
+  case tlsFailed(String)
   /// The export has no bytes.
   case empty
   /// The export is larger than a file can be.
@@ -30,7 +32,8 @@ extension NbdProblem: CustomStringConvertible {
   /// Something to say behind the URI.
   public var description: String {
     switch self {
-    case .noLibrary(let reason): "reading from an NBD server needs libnbd; install the package libnbd0 (\(reason))"
+    case .noLibrary(let reason):
+      "reading from an NBD server needs libnbd 1.12 or newer; install the package libnbd0 (\(reason))"
     case .badURI(let reason): "this is no NBD URI that can be used: \(reason)"
     case .noServer(let reason): "cannot reach the NBD server (\(reason)); start it, or correct the URI"
     case .noAnswer(let time):
@@ -38,6 +41,7 @@ extension NbdProblem: CustomStringConvertible {
     case .noExport(let name, let others): "the server has no export '\(name)'; \(Self.advice(others))"
     case .wantsTLS: "the server wants TLS; write nbds: in place of nbd:"
     case .hasNoTLS: "the server hung up when asked for TLS; it has none, or does not trust you"
+    case .tlsFailed(let reason): "the TLS handshake failed (\(reason)); look after certificates and keys"
     case .empty: "the export is empty, 0 bytes; give another"
     case .tooLarge: "the export is larger than a file can be"
     case .other(let text): "cannot use this NBD export: \(text)"
@@ -56,7 +60,18 @@ extension NbdProblem: CustomStringConvertible {
     if message.hasPrefix("getaddrinfo: ") { return .noServer(lastPart(message)) }
     if message.hasPrefix("connect: ") { return .noServer(lastPart(message)) }
     if failure.errno == .notSupported, message.contains("requires TLS") { return .wantsTLS }
+    if message.hasPrefix("gnutls_") { return .tlsFailed(String(message.drop { $0 != " " }.dropFirst())) }
     return .other(message)
+  }
+
+  /// What a server says must not steer the terminal.
+  static func printable(_ text: String) -> String {
+    var printable = ""
+    for scalar in text.unicodeScalars {
+      let category = scalar.properties.generalCategory
+      printable.unicodeScalars.append(category == .control || category == .format ? "\u{FFFD}" : scalar)
+    }
+    return printable
   }
 
   private static func lastPart(_ message: String) -> String {

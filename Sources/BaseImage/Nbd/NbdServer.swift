@@ -42,8 +42,6 @@ final class NbdServer: @unchecked Sendable {
   private static let pauses = (first: Duration.milliseconds(100), longest: Duration.seconds(2))
   /// How long to do with the connections that there are, when one more cannot be had.
   private static let contentment = Duration.seconds(30)
-  /// How long readers may still wait for answers when the mount ends.
-  private static let grace = Duration.seconds(2)
   /// Most connections where the user does not say.
   private static let usualMost = 8
 
@@ -81,6 +79,9 @@ final class NbdServer: @unchecked Sendable {
   /// What is different about the server from when it was first reached.
   var change: String? { lock.withLock { difference } }
 
+  /// Whether there is no connection.
+  var isAway: Bool { lock.withLock { connections.isEmpty } }
+
   /// Has readers wait no longer.
   func end() {
     let connections = lock.withLock {
@@ -88,7 +89,7 @@ final class NbdServer: @unchecked Sendable {
       condition.signal()
       return self.connections
     }
-    for connection in connections { connection.end(by: Moment.now + Self.grace) }
+    for connection in connections { connection.end(by: Moment.now + options.grace) }
   }
 
   private func connection(lostFirst: Moment?) -> NbdConnection? {

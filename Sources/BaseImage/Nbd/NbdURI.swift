@@ -2,6 +2,7 @@
 // from a path, and made independent of the current directory.
 
 internal import Glibc
+internal import SystemPackage
 
 /// An NBD URI.
 public struct NbdURI: Equatable, Sendable {
@@ -32,6 +33,27 @@ public struct NbdURI: Equatable, Sendable {
 
   /// Whether TLS is asked for.
   var wantsTLS: Bool { text.hasPrefix("nbds") }
+
+  /// The path of the Unix socket, where the URI has one.
+  var socket: FilePath? {
+    guard let mark = text.firstIndex(of: "?") else { return nil }
+    let values = text[mark...].dropFirst().split(separator: "&").filter { $0.hasPrefix("socket=") }
+    return values.last.map { FilePath(Self.decoded($0.dropFirst("socket=".count))) }
+  }
+
+  private static func decoded(_ text: Substring) -> String {
+    var bytes: [UInt8] = []
+    var rest = Array(text.utf8)[...]
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "%"), let code = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+        bytes.append(code)
+        rest = rest.dropFirst(2)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
 
   private static func absolute(_ text: String, in directory: String) -> String {
     guard let mark = text.firstIndex(of: "?") else { return text }

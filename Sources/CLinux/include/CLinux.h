@@ -64,6 +64,7 @@ void clinux_close_from(int first);
 int clinux_keep_capabilities(uint64_t kept);
 extern const int clinux_cap_sys_admin;
 extern const int clinux_cap_dac_read_search;
+extern const int clinux_cap_dac_override;
 
 // Has the kernel refuse (EPERM), to this thread and those it starts, calls that a server of files never makes, execve among
 // them (Seccomp.c). 0, or -1 with errno.
