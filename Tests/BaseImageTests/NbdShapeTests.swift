@@ -1,6 +1,7 @@
 // NBD without a server: URIs and names, the shape of requests, and what is kept of answers about holes.
 
 import CopyOnWrite
+import SystemPackage
 import Testing
 
 @testable import BaseImage
@@ -29,6 +30,12 @@ import Testing
   ])
   func pathsBecomeAbsolute(_ text: String, _ absolute: String) {
     #expect(NbdURI(text, in: "/a b/ü")?.text == absolute)
+  }
+
+  @Test func pathOfTheSocket() {
+    #expect(NbdURI("nbd+unix:///e?tls-psk-file=/k&socket=/a%20b/%C3%BC%", in: "/")?.socket == "/a b/ü%")
+    #expect(NbdURI("nbd://h/e?x=/s")?.socket == nil)
+    #expect(NbdURI("nbd://h/e")?.socket == nil)
   }
 
   @Test(arguments: [

@@ -1,5 +1,6 @@
 // What the tests of images share.
 
+import CopyOnWrite
 import DiskIO
 import Glibc
 import SystemPackage
@@ -38,7 +39,7 @@ final class TemporaryDirectory: Sendable {
   }
 }
 
-extension RawImage {
+extension BaseReader {
   func bytes(_ range: Range<UInt64>) throws -> [UInt8] {
     var bytes = [UInt8](repeating: 0xDE, count: range.count)
     try bytes.withUnsafeMutableBytes { try read(into: $0, at: range.lowerBound) }

@@ -11,6 +11,12 @@ import Testing
     }
   }
 
+  @Test func onlyNbdImagesSeeLibnbd() throws {
+    for (path, imported) in try imports() where imported == "CNbd" {
+      #expect(path.hasPrefix("Sources/BaseImage/Nbd/"), "\(path) imports CNbd")
+    }
+  }
+
   @Test func nobodyImportsFoundation() throws {
     for (path, imported) in try imports() {
       #expect(!imported.hasPrefix("Foundation"), "\(path) imports \(imported)")

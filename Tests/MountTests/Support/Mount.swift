@@ -105,20 +105,21 @@ extension Sandbox {
   ///   - place: mountpoint; a new directory where nil.
   ///   - overlays: the overlay directory; a new one where nil.
   ///   - staying: in the foreground.
+  ///   - uri: where a server has the image; else it is mounted by its path.
   ///   - group: a cgroup to run in.
   func mount(
     _ image: Image, _ options: String..., at place: String? = nil, overlays: String? = nil, staying: Bool = false,
-    within group: String? = nil
+    from uri: String? = nil, within group: String? = nil
   ) async throws -> Mount {
     let place = try place ?? directory("mnt")
     let overlays = try overlays ?? directory("overlay")
     let before = try await Fingerprint(of: image.path)
-    var name = image.path.split(separator: "/").last.map(String.init) ?? ""
+    var name = uri == nil ? image.path.split(separator: "/").last.map(String.init) ?? "" : NbdServer.fileName
     if let index = options.firstIndex(of: "--name") { name = options[index + 1] }
     let isFile = try status(place).st_mode & S_IFMT == S_IFREG
 
     let others = Daemon.find(mentioning: place)
-    let arguments = options + (staying ? ["--foreground"] : []) + ["--overlay-dir", overlays, image.path, place]
+    let arguments = options + (staying ? ["--foreground"] : []) + ["--overlay-dir", overlays, uri ?? image.path, place]
     var foreground: Task<CommandResult, any Error>?
     if staying {
       foreground = Task { try await attempt(Host.cowmount, arguments, limit: .seconds(120)) }
