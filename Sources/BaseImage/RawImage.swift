@@ -63,6 +63,9 @@ public final class RawImage: Image {
     }
   }
 
+  /// The open file, for others to inherit. It stays owned by this object.
+  var descriptor: CInt { file.descriptor }
+
   /// Bytes of the image that are data, in units of 512 bytes: never less than there are.
   public var dataSectors: UInt64 {
     let all = (size + 511) / 512

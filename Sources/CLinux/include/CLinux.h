@@ -10,6 +10,8 @@
 extern const int clinux_o_tmpfile;
 extern const int clinux_o_noatime;
 extern const int clinux_o_direct;
+// open(2): a place in the file system, whatever is there, and no access to it.
+extern const int clinux_o_path;
 
 // utimensat(2): leave this time as it is.
 extern const long clinux_utime_omit;
@@ -101,6 +103,39 @@ int clinux_event(void);
 
 // Has the kernel find out within about a minute that the peer of an idle TCP connection is gone. Nothing on other sockets.
 void clinux_keep_alive(int socket);
+
+// A program that serves on a socket, and lives as long as the caller (Server.c).
+struct clinux_server_command {
+  const char *path;
+  char *const *arguments;
+  // Must have a variable whose value begins at pid_text, with room for 24 bytes: the server's process id goes there.
+  char *const *environment;
+  char *pid_text;
+  // The server's descriptors: 3, 4 (none where -1), and 1 with 2. Its standard input is /dev/null, and it has no others.
+  int socket;
+  int image;
+  int output;
+  // Whether root's server keeps nothing of root's rights but to read what it likes, and needs no current directory.
+  int is_confined;
+};
+
+struct clinux_server {
+  int32_t minder;
+  // Held open for as long as the server is to live. Then the minder ends it, with SIGKILL after some seconds, and exits.
+  int life;
+  // Where reports can be read.
+  int report;
+};
+
+// What became of a server: its process id, an errno, an exit status, a signal.
+enum { CLINUX_SERVER_STARTED, CLINUX_SERVER_NOT_STARTED, CLINUX_SERVER_EXITED, CLINUX_SERVER_KILLED };
+struct clinux_server_report {
+  int32_t kind;
+  int32_t value;
+};
+
+// Starts a server and its minder, a child of the caller. 0, or -1 with errno.
+int clinux_start_server(const struct clinux_server_command *command, struct clinux_server *server);
 
 // syslog(3) without its varargs; text is logged as it is.
 void clinux_syslog_open(const char *identity);
