@@ -29,7 +29,7 @@ struct Cowmount: ParsableCommand {
 
   /// The command that these arguments ask for.
   static func command(from arguments: [String]) throws -> any ParsableCommand {
-    try parseAsRoot(MountOptions.expand(arguments))
+    try parseAsRoot(MountOptions.expand(BracketedCommand.replace(in: arguments)))
   }
 
   private static func end(with error: any Error) -> Never {

@@ -14,7 +14,10 @@ internal import SystemPackage
 struct Mount: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a read-only disk image writable without copying it.",
-    usage: "cowmount [<options>] <image> <mountpoint>",
+    usage: """
+      cowmount [<options>] <image> <mountpoint>
+      cowmount [<options>] <mountpoint> [ <command> ... ]
+      """,
     discussion: """
       `cowmount disk.img /mnt/overlay` shows disk.img as the writable file /mnt/overlay/disk.img. What is written goes \
       to an unnamed temporary file and is gone when the mount ends: `fusermount3 -u /mnt/overlay`. The image itself is \
@@ -74,7 +77,7 @@ struct Mount: ParsableCommand {
   @OptionGroup(title: "Slow images")
   var copy: CopyOptions
 
-  @OptionGroup(title: "Compressed images")
+  @OptionGroup(title: "Formats")
   var source: SourceOptions
 
   @OptionGroup(title: "Parts of an image")

@@ -25,7 +25,7 @@ struct Partitions: ParsableCommand {
       "Sectors that the partition table counts in, 512 or 4096. (default: what makes sense of it)", valueName: "size"))
   var sectorSize: ByteSize?
 
-  @OptionGroup(title: "Compressed images")
+  @OptionGroup(title: "Formats")
   var source: SourceOptions
 
   mutating func validate() throws {

@@ -36,6 +36,10 @@ struct ServerOptions: ParsableArguments {
 
   /// Opens the export.
   func open(_ uri: NbdURI) throws(ImageError) -> NbdImage {
+    try NbdImage(uri: uri.text, options: options)
+  }
+
+  private var options: NbdImage.Options {
     let logger = Logger(label: "cowmount")
     var options = NbdImage.Options()
     options.connections = connections
@@ -44,7 +48,15 @@ struct ServerOptions: ParsableArguments {
     options.handshake = .seconds(patience)
     options.silence = .seconds(max(patience, Self.leastSilence))
     options.report = { logger.warning("\($0)") }
-    return try NbdImage(uri: uri.text, options: options)
+    return options
+  }
+
+  /// For a server that is started for the mount: it may take as long until it serves as until it is given up later.
+  var forStarted: ServedImage.Options {
+    var started = ServedImage.Options()
+    started.client = options
+    started.report = options.report
+    return started
   }
 
   /// Says what is wrong where a URI of another kind was meant. A file can have such a name.
@@ -60,8 +72,8 @@ struct ServerOptions: ParsableArguments {
 enum ServerError: Error, CustomStringConvertible {
   /// A URI of something else.
   case scheme(String, String)
-  /// A compressed format is asked for.
-  case compressed(String)
+  /// A format is asked for.
+  case otherFormat(String)
 
   /// One line that names the image and the way out.
   var description: String {
@@ -71,8 +83,8 @@ enum ServerError: Error, CustomStringConvertible {
       \(image): images cannot be read by \(scheme):; give a path or an NBD URI (nbd://host/export), behind which nbdkit \
       serves many other sources
       """
-    case .compressed(let uri):
-      "\(uri): a compressed image cannot be read from a server; let the server decompress it, or pass --format raw"
+    case .otherFormat(let uri):
+      "\(uri): what a server shows is taken for raw; let the server decompress or convert it, or pass --format raw"
     }
   }
 }

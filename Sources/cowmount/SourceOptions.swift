@@ -11,9 +11,12 @@ struct SourceOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "What the image is: raw, xz, zstd or gzip; raw shows a compressed file as it is. (default: by its first bytes)",
+      """
+      What the image is: raw, xz, zstd, gzip, qcow2, vmdk, vhdx, vdi or vpc; raw shows the file as it is. (default: by \
+      its first bytes)
+      """,
       valueName: "format"))
-  var format: NamedFormat?
+  var format: SourceFormat?
 
   @Option(
     name: .long,
@@ -36,6 +39,10 @@ struct SourceOptions: ParsableArguments {
   @OptionGroup(title: "NBD servers")
   var server: ServerOptions
 
+  /// A command that serves the image, word by word (BracketedCommand).
+  @Option(name: .customLong(BracketedCommand.option), parsing: .unconditionalSingleValue, help: .private)
+  var command: [String] = []
+
   /// Checks what the options are.
   func validate() throws {
     guard (1...1 << 40).contains(xzMaxBlock.bytes) else {
@@ -43,6 +50,9 @@ struct SourceOptions: ParsableArguments {
     }
     guard (1...1 << 20).contains(xzMaxDepth) else {
       throw ValidationError("--xz-max-depth \(xzMaxDepth) must be from 1 to \(1 << 20)")
+    }
+    if !command.isEmpty, format != nil {
+      throw ValidationError("--format has no meaning with a command: what it serves is raw")
     }
   }
 
@@ -59,8 +69,9 @@ struct SourceOptions: ParsableArguments {
     _ image: String, sharesWithWriters: Bool, avoidsCache: Bool = false, overlayDir: String? = nil,
     inMemory: Bool = false, starter: ProcessID? = nil
   ) throws -> any Image {
+    if let command = ServerCommand(command) { return try ServedImage(command, options: server.forStarted) }
     if let uri = NbdURI(image) {
-      guard format.map({ $0.format == .raw }) ?? true else { throw ServerError.compressed(uri.text) }
+      guard format.map({ $0 == .file(.raw) }) ?? true else { throw ServerError.otherFormat(uri.text) }
       return try server.open(uri)
     }
     try ServerOptions.refuseOtherSchemes(image)
@@ -78,29 +89,50 @@ struct SourceOptions: ParsableArguments {
     if avoidsCache, !file.avoidsCache {
       logger.warning("\(file.source): its file system has no direct reads, so --base-cache none does nothing")
     }
-    let format = try format?.format ?? detect(file, path)
-    guard format != .raw else { return file }
-    let progress = PassProgress(name: path.lastComponent?.string ?? "", starter: starter)
+    let format = try format ?? detect(file, path)
+    let why = self.format == nil ? "by its first bytes" : "by --format"
+    switch format {
+    case .file(.raw): return file
+    case .disk(let format):
+      var options = VirtualDiskFormat.Options()
+      options.isForced = self.format != nil
+      options.sharesWithWriters = sharesWithWriters
+      options.avoidsCache = file.avoidsCache
+      options.server = server.forStarted
+      let image = try format.open(file, options: options)
+      logger.info("\(file.source) is \(format) \(why): qemu-nbd serves \(image.size) bytes")
+      return image
+    case .file(let format):
+      let progress = PassProgress(name: path.lastComponent?.string ?? "", starter: starter)
+      defer { progress.end() }
+      let options = compression(progress, overlayDir: overlayDir, inMemory: inMemory)
+      let image = try format.open(file, options: options)
+      logger.info("\(file.source) is \(format) \(why): \(image.summary), \(image.size) bytes")
+      return image
+    }
+  }
+
+  private func compression(
+    _ progress: PassProgress, overlayDir: String?, inMemory: Bool
+  ) -> CompressionOptions {
+    let logger = Logger(label: "cowmount")
     var options = CompressionOptions()
     options.maxBlock = xzMaxBlock.bytes
     options.maxDepth = xzMaxDepth
-    options.isForced = self.format != nil
+    options.isForced = format != nil
     if decompress {
       options.scratch = { () throws(Errno) in try Overlay.scratch(directory: overlayDir, inMemory: inMemory) }
       options.scratchLimit = inMemory ? Overlay.defaultMemory : .max
     }
     options.report = { logger.warning("\($0)") }
     options.progress = progress.tell
-    defer { progress.end() }
-    let image = try format.open(file, options: options)
-    let why = self.format == nil ? "by its first bytes" : "by --format"
-    logger.info("\(file.source) is \(format) \(why): \(image.summary), \(image.size) bytes")
-    return image
+    return options
   }
 
-  private func detect(_ file: RawImage, _ path: FilePath) throws(ImageError) -> ImageFormat {
+  private func detect(_ file: RawImage, _ path: FilePath) throws(ImageError) -> SourceFormat {
     do {
-      return try ImageFormat.detect(in: file)
+      if let format = try VirtualDiskFormat.detect(in: file) { return .disk(format) }
+      return .file(try ImageFormat.detect(in: file))
     } catch {
       throw .unusable(path, error)
     }
@@ -108,13 +140,23 @@ struct SourceOptions: ParsableArguments {
 }
 
 /// A format as users write it.
-struct NamedFormat: ExpressibleByArgument {
-  let format: ImageFormat
+enum SourceFormat: Equatable, ExpressibleByArgument {
+  /// Of bytes, one behind the other.
+  case file(ImageFormat)
+  /// Of a disk, in pieces.
+  case disk(VirtualDiskFormat)
 
   init?(argument: String) {
-    guard let format = ImageFormat(rawValue: argument) else { return nil }
-    self.format = format
+    if let format = ImageFormat(rawValue: argument) {
+      self = .file(format)
+    } else if let format = VirtualDiskFormat(rawValue: argument == "vhd" ? "vpc" : argument) {
+      self = .disk(format)
+    } else {
+      return nil
+    }
   }
 
-  static var allValueStrings: [String] { ImageFormat.allCases.map(\.rawValue) }
+  static var allValueStrings: [String] {
+    ImageFormat.allCases.map(\.rawValue) + VirtualDiskFormat.allCases.map(\.rawValue)
+  }
 }

@@ -64,5 +64,28 @@ extension Mounted {
       let again = try await sandbox.mount(image)
       #expect(try await boot(again.file, cache: "none") == 1 << 1 | 1)
     }
+
+    /// A golden image and two layers over it, of which one changed what the boot sector counts.
+    @Test(.needs(.program("qemu-img"), .program("qemu-nbd"), .program("qemu-io")))
+    func bootsFromABackingChain() async throws {
+      let directory = try sandbox.directory("chain")
+      let base = try TestFile(directory + "/base.raw", O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
+      try base.resize(1 << 20)
+      try base.write(Self.bootSector + zeros(510 - Self.bootSector.count) + [0x55, 0xaa], at: 0)
+      base.close()
+      for (name, backing, format) in [("middle", "base.raw", "raw"), ("top", "middle.qcow2", "qcow2")] {
+        let path = "\(directory)/\(name).qcow2"
+        try await run("qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", backing, path)
+      }
+      try await run("qemu-io", "-f", "qcow2", "-c", "write -P 20 512 512", directory + "/middle.qcow2")
+
+      for _ in 0..<2 {
+        let mount = try await sandbox.mount(
+          Image(existing: directory + "/top.qcow2"), "--format", "qcow2", "--name", "vm.img")
+        #expect(try await boot(mount.file, cache: "writeback") == 21 << 1 | 1)
+        #expect(try await boot(mount.file, cache: "none") == 22 << 1 | 1)
+        try await mount.unmount()
+      }
+    }
   }
 }

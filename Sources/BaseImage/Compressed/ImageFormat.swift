@@ -67,21 +67,24 @@ public enum ImageFormat: String, CaseIterable, Sendable {
 
   /// The name of what is in a file of this name.
   func nameInside(_ name: String) -> String {
-    for suffix in suffixes where Self.ends(name, with: suffix) && name.utf8.count > suffix.utf8.count {
+    for suffix in suffixes where name.endsIgnoringCase(with: suffix) && name.utf8.count > suffix.utf8.count {
       return String(decoding: name.utf8.dropLast(suffix.utf8.count), as: UTF8.self)
     }
     return name
   }
 
   /// Whether a file of this name is an archive.
-  func isArchive(_ name: String) -> Bool { archiveSuffixes.contains { Self.ends(name, with: $0) } }
-
-  private static func ends(_ name: String, with suffix: String) -> Bool {
-    name.utf8.suffix(suffix.utf8.count).elementsEqual(suffix.utf8) { $0 == $1 || $0 | 0x20 == $1 && $1 >= 0x61 }
-  }
+  func isArchive(_ name: String) -> Bool { archiveSuffixes.contains { name.endsIgnoringCase(with: $0) } }
 
   /// Whether these first bytes are those of a tar archive.
   static func isArchive(startingWith bytes: UnsafeRawBufferPointer) -> Bool {
     bytes.count >= 262 && bytes[257..<262].elementsEqual("ustar".utf8)
+  }
+}
+
+extension String {
+  /// Whether it ends with `suffix`, which is lower case, in whatever case of ASCII letters.
+  func endsIgnoringCase(with suffix: String) -> Bool {
+    utf8.suffix(suffix.utf8.count).elementsEqual(suffix.utf8) { $0 == $1 || $0 | 0x20 == $1 && $1 >= 0x61 }
   }
 }

@@ -106,20 +106,25 @@ extension Sandbox {
   ///   - overlays: the overlay directory; a new one where nil.
   ///   - staying: in the foreground.
   ///   - uri: where a server has the image; else it is mounted by its path.
+  ///   - command: a server to start for the mount, in place of the image.
   ///   - group: a cgroup to run in.
   func mount(
     _ image: Image, _ options: String..., at place: String? = nil, overlays: String? = nil, staying: Bool = false,
-    from uri: String? = nil, within group: String? = nil
+    from uri: String? = nil, by command: [String]? = nil, within group: String? = nil
   ) async throws -> Mount {
     let place = try place ?? directory("mnt")
     let overlays = try overlays ?? directory("overlay")
     let before = try await Fingerprint(of: image.path)
     var name = uri == nil ? image.path.split(separator: "/").last.map(String.init) ?? "" : NbdServer.fileName
+    if command != nil { name = "disk.img" }
     if let index = options.firstIndex(of: "--name") { name = options[index + 1] }
     let isFile = try status(place).st_mode & S_IFMT == S_IFREG
 
     let others = Daemon.find(mentioning: place)
-    let arguments = options + (staying ? ["--foreground"] : []) + ["--overlay-dir", overlays, uri ?? image.path, place]
+    let source = command == nil ? [uri ?? image.path] : []
+    let arguments =
+      options + (staying ? ["--foreground"] : []) + ["--overlay-dir", overlays] + source + [place]
+      + (command.map { ["["] + $0 + ["]"] } ?? [])
     var foreground: Task<CommandResult, any Error>?
     if staying {
       foreground = Task { try await attempt(Host.cowmount, arguments, limit: .seconds(120)) }

@@ -1,0 +1,134 @@
+// Serving a virtual disk by qemu-nbd, and the rule that keeps an image from making the host open other files.
+//
+// A virtual machine can write whatever it likes to its raw disk, also the header of a format in which an image names
+// others: a backing file, a data file, extents, anywhere on the host. So what a file looks like is not enough to follow
+// such names; the user has to say that it is of that format (`--format`). Where the format was only told from the bytes:
+//
+// - The header must name no other file (VirtualDiskHeader).
+// - qemu-nbd gets the file that was looked at, as an open descriptor, and not a path.
+// - It is told to use no backing file, whatever the header says by the time it reads it.
+// - When it has opened all that it opens, and before anybody reads through it, no other file may be open in it. That holds
+//   for all formats and whatever else a header can name.
+//
+// Where the format was given, the image is opened by its path, since other files are found from there.
+
+internal import DiskIO
+internal import Glibc
+internal import SystemPackage
+
+extension VirtualDiskFormat {
+  /// How a virtual disk is opened.
+  public struct Options: Sendable {
+    /// Whether the user named the format, and so allows the files that the image names.
+    public var isForced = false
+    /// Whether to use images that another program has open for writing.
+    public var sharesWithWriters = false
+    /// Whether to leave nothing of the image in the page cache.
+    public var avoidsCache = false
+    /// The server's.
+    public var server = ServedImage.Options()
+
+    /// Creates options with their defaults.
+    public init() {}
+  }
+
+  /// Has qemu-nbd serve the disk in a file of this format, for as long as the result lives.
+  ///
+  /// - Throws: ``VirtualDiskError`` that names the file and what is wrong with it.
+  public func open(_ file: RawImage, options: Options) throws(VirtualDiskError) -> ServedImage {
+    func error(_ problem: VirtualDiskError.Problem) -> VirtualDiskError {
+      VirtualDiskError(path: file.source, format: self, problem: problem)
+    }
+    let header: VirtualDiskHeader
+    do throws(VirtualDiskFault) {
+      header = try VirtualDiskHeader(of: file, as: self)
+    } catch let fault {
+      throw error(.fault(fault))
+    }
+    if !options.isForced, let reference = header.reference { throw error(.untrusted(reference)) }
+    if header.snapshots > 0 {
+      options.server.report(
+        "\(file.source): its \(header.snapshots) internal snapshots are not shown, only its current state")
+    }
+    guard let command = ServerCommand(Self.words(for: file, self, options)) else { preconditionFailure("it has words") }
+    guard let program = try? command.file() else { throw error(.noServer) }
+    let image = try served(command, program, file, options)
+    if !options.isForced {
+      do throws(VirtualDiskError.Problem) {
+        try Self.check(image.serverProcess, hasOnly: file)
+      } catch let problem {
+        throw error(problem)
+      }
+    }
+    return image
+  }
+
+  private func served(
+    _ command: ServerCommand, _ program: String, _ file: RawImage, _ options: Options
+  ) throws(VirtualDiskError) -> ServedImage {
+    do throws(ServerCommandError) {
+      return try ServedImage(
+        command, file: program, of: (file, file.name.map(nameInside)), options: options.server)
+    } catch let failure {
+      throw VirtualDiskError(path: file.source, format: self, problem: .server(failure))
+    }
+  }
+
+  // MARK: The command
+
+  /// The arguments of qemu-nbd.
+  private static func words(for file: RawImage, _ format: VirtualDiskFormat, _ options: Options) -> [String] {
+    let path = options.isForced ? file.source : ServerProcess.imagePath
+    let protocolDriver = file.status.kind == .blockDevice ? "host_device" : "file"
+    var members = [#""driver": "\#(format.driver)""#]
+    if !options.isForced { members.append(#""backing": null"#) }
+    if options.sharesWithWriters { members.append(#""force-share": true"#) }
+    members.append(#""file": {"driver": "\#(protocolDriver)", "filename": \#(quoted(path))}"#)
+    // It outlives its last client, or a lost connection would end it, and takes more than may come.
+    return [
+      "qemu-nbd", "--read-only", "--persistent", "--shared=128",
+      "--cache=\(options.avoidsCache ? "none" : "writeback")",
+      "--aio=threads",
+      "json:{" + members.joined(separator: ", ") + "}",
+    ]
+  }
+
+  /// A JSON string.
+  private static func quoted(_ text: String) -> String {
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"", "\\": quoted += "\\\(scalar)"
+      case _ where scalar.value < 0x20: quoted += "\\u00" + UInt8(scalar.value).hexadecimal
+      default: quoted.unicodeScalars.append(scalar)
+      }
+    }
+    return quoted + "\""
+  }
+
+  // MARK: The check
+
+  /// Sees to it that a process has no file or block device open but one.
+  static func check(_ process: pid_t?, hasOnly file: RawImage) throws(VirtualDiskError.Problem) {
+    guard let process else { throw .notChecked(.noSuchProcess) }
+    var image = stat()
+    guard fstat(file.descriptor, &image) == 0 else { throw .notChecked(.current) }
+    let descriptors = "/proc/\(process)/fd"
+    guard let directory = opendir(descriptors) else { throw .notChecked(.current) }
+    defer { closedir(directory) }
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      guard name.first?.isNumber ?? false else { continue }
+      var open = stat()
+      // It may have been closed by now: connections are.
+      guard stat("\(descriptors)/\(name)", &open) == 0 else {
+        if errno == ENOENT { continue }
+        throw .notChecked(.current)
+      }
+      guard [S_IFREG, S_IFBLK].contains(open.st_mode & S_IFMT) else { continue }
+      if open.st_dev != image.st_dev || open.st_ino != image.st_ino {
+        throw .opened((try? FilePath("\(descriptors)/\(name)").resolved().string.printable) ?? name)
+      }
+    }
+  }
+}

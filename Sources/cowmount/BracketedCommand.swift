@@ -1,0 +1,36 @@
+// A server in place of an image: `cowmount MOUNTPOINT [ nbdkit file disk.img ]`, in brackets that are arguments of their own
+// at the end of the command line, as nbdfuse has it.
+//
+// Whatever is between them is not ours, so it is taken out before the command line is parsed, and handed to an option that
+// users are not told of. In the image's place goes a text that stands for it.
+
+internal import ArgumentParser
+
+enum BracketedCommand {
+  /// The option that has the command's words.
+  static let option = "server-command"
+
+  /// Puts the words between brackets behind options of ours; the arguments themselves where there are no brackets.
+  static func replace(in arguments: [String]) throws -> [String] {
+    guard let start = arguments.firstIndex(of: "[") else { return arguments }
+    guard arguments.last == "]" else {
+      throw ValidationError("the command that begins with [ must end with ], the last argument")
+    }
+    let words = arguments[(start + 1)...].dropLast()
+    guard let program = words.first, !program.isEmpty else { throw ValidationError("there is no command in [ ]") }
+    var rest = arguments[..<start]
+    // For scripts, which say so what may come.
+    if rest.last == "--" { rest.removeLast() }
+    var options = words.map { "--\(option)=\($0)" } + [placeholder(program)]
+    if let first = rest.first, subcommands.contains(first) {
+      options.insert(first, at: 0)
+      rest.removeFirst()
+    }
+    return options + rest
+  }
+
+  private static let subcommands: Set = ["mount", "partitions"]
+
+  /// What stands for the image. It is neither an option nor a subcommand.
+  static func placeholder(_ program: String) -> String { "[ \(program) … ]" }
+}
