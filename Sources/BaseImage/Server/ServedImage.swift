@@ -118,6 +118,9 @@ public final class ServedImage: Image {
   /// What is different about the file or the export.
   public func change() -> String? { file?.change() ?? export.change() }
 
+  /// Whatever the server does, it does several things at once.
+  public var isRemote: Bool { export.isRemote }
+
   /// Has reads that wait for the server fail.
   public func prepareToEnd() { export.prepareToEnd() }
 
