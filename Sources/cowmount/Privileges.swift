@@ -18,7 +18,9 @@ enum Privileges {
   /// An ordinary user has none to give up, and must be able to run fusermount3, which is set-uid, for unmounting.
   static func drop(for image: any Image) {
     // With dirty pages of this mount in memory, reclaim waits for us; so we must not wait for reclaim. Needs
-    // CAP_SYS_RESOURCE; without it the kernel's other limits on FUSE still prevent the worst.
+    // CAP_SYS_RESOURCE. Without it one case is left, in a memory cgroup of version 1 that this process shares with a program
+    // that writes through a loop device: the kernel has an allocation of ours wait for that program's write-back, which
+    // waits for us (shrink_folio_list). Cgroups of version 2 throttle writers instead.
     _ = clinux_set_io_flusher()
     guard geteuid() == 0 else { return }
     var kept = [clinux_cap_sys_admin, clinux_cap_dac_read_search]

@@ -156,11 +156,11 @@ final class SoakRun {
 
   private func memory(limit: Int, written: Int) {
     for directIO in [false, true] {
-      for includesWriter in [false, true] {
-        let what = "direct-io=\(directIO ? "on" : "off"), \(includesWriter ? "server and writer" : "server") limited"
+      for who in SmallMemory.Who.allCases {
+        let what = "direct-io=\(directIO ? "on" : "off"), \(who.rawValue) limited"
         step("memory: \(written >> 20) MiB within \(limit >> 20) MiB, \(what)") {
           let memory = SmallMemory(stage, limit: limit, written: written)
-          let told = try memory.run(directIO: directIO, includesWriter: includesWriter)
+          let told = try memory.run(directIO: directIO, limiting: who)
           count("MiB in little memory", written >> 20)
           return told
         }

@@ -1,4 +1,4 @@
-// Many bytes through a loop-mounted ext4 while the server, and perhaps the writer, has little memory: nobody may wait for
+// Many bytes through a loop-mounted ext4 while the server, the writer or both have little memory: nobody may wait for
 // himself, and nobody is killed for want of memory.
 
 internal import Glibc
@@ -14,7 +14,14 @@ final class SmallMemory {
     self.written = written
   }
 
-  func run(directIO: Bool, includesWriter: Bool) throws -> String {
+  /// Who has little memory.
+  enum Who: String, CaseIterable {
+    case server
+    case writer
+    case both = "server and writer"
+  }
+
+  func run(directIO: Bool, limiting who: Who) throws -> String {
     guard let group = try MemoryGroup(limit: limit) else { throw Skip("memory: no memory cgroup here") }
     guard Child.isInstalled("mkfs.ext4"), Child.isInstalled("losetup") else {
       throw Skip("memory: needs mkfs.ext4 and losetup")
@@ -26,8 +33,8 @@ final class SmallMemory {
     let guest = try stage.directory("guest")
     var told = ""
     try Watchdog.guarding("writing in little memory", on: stage, seconds: 60 + Double(written >> 20)) {
-      let server = try Server(stage, image: image, group: group.path)
-      if includesWriter, !group.isVersion2, !isFlusher(server) {
+      let server = try Server(stage, image: image, group: who == .writer ? nil : group.path)
+      if who == .both, !group.isVersion2, !isFlusher(server) {
         try server.unmount()
         throw Skip(
           "memory: server and writer in one cgroup of version 1, without CAP_SYS_RESOURCE for PR_SET_IO_FLUSHER: the "
@@ -36,7 +43,7 @@ final class SmallMemory {
       let loop = try LoopDevice(stage, file: server.file, directIO: directIO)
       try mustRun("mount", loop.path, guest)
       let start = now()
-      try write(guest + "/large", within: includesWriter ? group : nil)
+      try write(guest + "/large", within: who == .server ? nil : group)
       try mustRun("umount", guest, limit: 120)
       try loop.detach()
       guard server.isAlive else { throw Failure("cowmount died: \(readText(server.log) ?? "")") }
