@@ -41,17 +41,22 @@ extension FuseSession {
       }
       // Wake-ups do not queue: the one for the request may be the one for the end, too.
       if isOver { break }
-      lookout?.look()
+      lookRound()
       if let signal = waitForSignal(milliseconds: Self.pause * 1000) {
         if Self.endings.contains(signal) { return .signal(signal) }
         if signal == Self.report { report() }
       }
-      lookout?.look()
+      lookRound()
     }
     if state.hasFailed.load(ordering: .acquiring) { return .failed }
     // From here on the place and even the device number may belong to another mount.
     device = nil
     return .unmounted
+  }
+
+  private func lookRound() {
+    state.reapChildren()
+    lookout?.look()
   }
 
   /// Takes the mount down. Programs that have its file open get errors from then on.
@@ -63,7 +68,7 @@ extension FuseSession {
   public func stop() -> Bool {
     if let device, let detaching = mountpoint.beginDetaching(device, device: fuse_session_fd(session)) {
       while waitpid(detaching, nil, WNOHANG) == 0 {
-        if Self.endings.contains(waitForSignal()) { return abandon() }
+        if Self.endings.contains(waitForSignal(with: SIGCHLD)) { return abandon() }
       }
     }
     device = nil
@@ -85,8 +90,6 @@ extension FuseSession {
   /// Lets go of the device, so that the kernel fails whatever waits for us. The end of the process alone does that only
   /// when its last thread has ended, and one that waits for a file that hangs may not even be killed.
   private func abandon() -> Bool {
-    // A write-back that a worker waits for holds the device; the other workers are there for it. Not for ever.
-    for _ in 0..<100 where state.dropsUnderWay.load(ordering: .acquiring) > 0 { usleep(10_000) }
     let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
     if nothing != -1 { dup2(nothing, fuse_session_fd(session)) }
     return false
@@ -94,15 +97,16 @@ extension FuseSession {
 
   // MARK: Signals
 
-  func waitForSignal() -> CInt {
+  func waitForSignal(with other: CInt? = nil) -> CInt {
     while true {
-      if let signal = waitForSignal(milliseconds: 60_000) { return signal }
+      if let signal = waitForSignal(milliseconds: 60_000, with: other) { return signal }
     }
   }
 
   /// Takes the next signal, or nil after the time.
-  func waitForSignal(milliseconds: Int) -> CInt? {
+  func waitForSignal(milliseconds: Int, with other: CInt? = nil) -> CInt? {
     var signals = Self.watched
+    if let other { sigaddset(&signals, other) }
     var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
     let signal = sigtimedwait(&signals, nil, &time)
     return signal > 0 ? signal : nil

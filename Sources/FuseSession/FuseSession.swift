@@ -33,7 +33,7 @@ public final class FuseSession {
   static let watched: sigset_t = {
     var signals = sigset_t()
     sigemptyset(&signals)
-    for signal in endings + [report, SessionState.wakeUp, SIGCHLD] { sigaddset(&signals, signal) }
+    for signal in endings + [report, SessionState.wakeUp] { sigaddset(&signals, signal) }
     return signals
   }()
 
@@ -92,6 +92,8 @@ public final class FuseSession {
 
   private static func blockSignals() {
     var signals = watched
+    // Only waited for while the mount is detached.
+    sigaddset(&signals, SIGCHLD)
     pthread_sigmask(SIG_BLOCK, &signals, nil)
   }
 
@@ -149,24 +151,7 @@ public final class FuseSession {
   // MARK: Kernel cache
 
   /// Lets a file system reach the kernel's cache of this mount. The access is good until the session is gone.
-  public var kernelCache: KernelCache { KernelCache(session: session, state: state) }
-}
-
-/// The kernel's cache of a mount's files.
-public struct KernelCache: @unchecked Sendable {
-  // SAFETY: libfuse allows notifications from any thread; workers end before the session does.
-  fileprivate let session: OpaquePointer
-  fileprivate let state: SessionState
-
-  /// Has the kernel write back and then forget what it caches of `inode` from byte `start` to `end`, or to the end of
-  /// the file where that is nil.
-  ///
-  /// May be called while a request is being served, but not by the only worker: the write-back is served by another.
-  public func drop(_ inode: UInt64, from start: UInt64, to end: UInt64?) {
-    // A count of 0 means everything from the start on (fuse_lowlevel_notify_inval_inode).
-    let count = end.map { off_t($0 - start) } ?? 0
-    state.dropsUnderWay.add(1, ordering: .acquiringAndReleasing)
-    defer { state.dropsUnderWay.subtract(1, ordering: .acquiringAndReleasing) }
-    fuse_lowlevel_notify_inval_inode(session, inode, off_t(start), count)
+  public var kernelCache: KernelCache {
+    KernelCache(mountpoint: mountpoint, device: device ?? "", descriptor: fuse_session_fd(session), state: state)
   }
 }

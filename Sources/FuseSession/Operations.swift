@@ -29,12 +29,27 @@ func makeOperations() -> fuse_lowlevel_ops {
   }
   operations.open = { request, _, info in
     guard let request, let info else { return }
-    if info.pointee.flags & O_ACCMODE != O_RDONLY {
-      SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
+    let isWriter = info.pointee.flags & O_ACCMODE != O_RDONLY
+    let state = SessionState.from(fuse_req_userdata(request))
+    if isWriter {
+      state._withUnsafeGuaranteedRef {
         $0.requestMemory.expectWrites()
+        $0.writers.add(1, ordering: .acquiringAndReleasing)
       }
     }
-    Request(request).reply(open: info)
+    // Who gave up waiting does not close it either.
+    if !Request(request).reply(open: info), isWriter {
+      state._withUnsafeGuaranteedRef { _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing) }
+    }
+  }
+  operations.release = { request, _, info in
+    guard let request, let info else { return }
+    if info.pointee.flags & O_ACCMODE != O_RDONLY {
+      SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
+        _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing)
+      }
+    }
+    Request(request).succeed()
   }
   operations.readdir = { request, inode, size, offset, _ in
     withFileSystem(request) {

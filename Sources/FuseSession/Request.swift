@@ -60,10 +60,13 @@ public struct Request: ~Copyable {
   }
 
   /// Answers an open. What the kernel has cached of the file stays valid.
-  consuming func reply(open info: UnsafeMutablePointer<fuse_file_info>) {
+  ///
+  /// - Returns: false where nobody waits for it any more, and nobody will close the file.
+  consuming func reply(open info: UnsafeMutablePointer<fuse_file_info>) -> Bool {
     info.pointee.keep_cache = 1
-    fuse_reply_open(raw, info)
+    let result = fuse_reply_open(raw, info)
     discard self
+    return result != -ENOENT
   }
 
   /// Answers a read with bytes, or a directory listing.

@@ -11,14 +11,6 @@ final class SessionState: Sendable {
   let isReady = Atomic(false)
   /// Set to make workers leave after the request at hand.
   let isStopping = Atomic(false)
-  /// Requests that wait for the kernel to write back (``KernelCache/drop(_:from:to:)``). Workers stay for them, or the
-  /// kernel would wait for ever, and nothing could end the process any more.
-  let dropsUnderWay = Atomic(0)
-
-  /// Whether a worker should leave.
-  var isOverForWorkers: Bool {
-    isStopping.load(ordering: .acquiring) && dropsUnderWay.load(ordering: .acquiring) == 0
-  }
   /// Set by the first worker that finds the mount gone. Others may still be serving.
   let isOver = Atomic(false)
   /// Set where a worker left because the device failed, and not because the mount is gone.
@@ -28,6 +20,10 @@ final class SessionState: Sendable {
   /// Whether the watcher wants to hear of the next request. So it looks round while there is work, and an idle mount
   /// uses no time at all.
   let watcherRests = Atomic(false)
+  /// How often the file is open for writing.
+  let writers = Atomic(0)
+  /// Processes that wrote back and may be about to end.
+  private let children = Mutex<[pid_t]>([])
   /// Workers that serve.
   let workerCount = Atomic(0)
   /// The thread that waits for readiness and for the end.
@@ -44,6 +40,14 @@ final class SessionState: Sendable {
   static func from(_ userdata: UnsafeMutableRawPointer?) -> Unmanaged<SessionState> {
     guard let userdata else { preconditionFailure("libfuse lost the session's state") }
     return Unmanaged.fromOpaque(userdata)
+  }
+
+  func add(child: pid_t) { children.withLock { $0.append(child) } }
+
+  /// Takes the exit status of those that have ended. One cannot be waited for before the request that it was for is
+  /// answered: its end closes the file, which the request keeps locked.
+  func reapChildren() {
+    children.withLock { $0.removeAll { waitpid($0, nil, WNOHANG) != 0 } }
   }
 
   func wakeWatcher() {

@@ -97,7 +97,7 @@ private final class Context: @unchecked Sendable {
     var buffer = fuse_buf()
     defer { free(buffer.mem) }
     var isKnown = false
-    while !state.isOverForWorkers, fuse_session_exited(session) == 0 {
+    while !state.isStopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
       let result = fuse_session_receive_buf(session, &buffer)
       switch result {
       case 1...: break

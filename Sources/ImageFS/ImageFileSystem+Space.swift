@@ -57,32 +57,42 @@ extension ImageFileSystem {
   // MARK: Seeking
 
   /// With the writeback cache the kernel may hold dirty pages over what is a hole here, and it does not write them back
-  /// before it asks. So before a hole is reported, or skipped, the kernel is told to drop its pages there, which writes
-  /// the dirty ones back first; if the answer changes, it is looked at once more. Holes are seldom cached, so this costs
-  /// little, and data in the cache stays.
+  /// before it asks. So before a hole is reported, or skipped, while somebody has the file open for writing, the kernel is
+  /// made to; if the answer changes, it is looked at once more.
   func serveSeek(_ request: consuming Request, inode: UInt64, offset: UInt64, whence: CInt) {
     guard inode == fileInode else { return request.fail(.isDirectory) }
     let seeksData = whence == clinux_seek_data
     guard seeksData || whence == clinux_seek_hole else { return request.fail(.invalidArgument) }
     do {
-      var found = try find(data: seeksData, from: offset)
-      if let cache = kernelCache {
-        // Bounded, for a writer may go on filling holes for ever.
-        for _ in 0..<64 {
-          guard found.hole.lowerBound < found.hole.upperBound else { break }
-          let hole = found.hole
-          cache.drop(inode, from: hole.lowerBound, to: hole.upperBound == .max ? nil : hole.upperBound)
-          let again = try find(data: seeksData, from: offset)
-          if again == found { break }
-          found = again
-        }
+      guard let position = try settledPosition(data: seeksData, from: offset) else {
+        return request.fail(.noSuchAddressOrDevice)
       }
-      guard let position = found.position else { return request.fail(.noSuchAddressOrDevice) }
       request.reply(offset: position)
     } catch {
       problems.report("seek from \(offset)", error)
       request.fail(error)
     }
+  }
+
+  /// Where a seek ends, nothing that the kernel holds left out; nil where there is no such place.
+  private func settledPosition(data seeksData: Bool, from offset: UInt64) throws(Errno) -> UInt64? {
+    var found = try find(data: seeksData, from: offset)
+    guard let cache = kernelCache else { return found.position }
+    // Bounded, for a writer may go on filling holes for ever.
+    for _ in 0..<64 where cache.mayHoldWrites {
+      let hole = found.hole
+      guard hole.lowerBound < hole.upperBound else { break }
+      let name = fileInode == rootInode ? nil : name
+      guard cache.writeBack(name, from: hole.lowerBound, to: hole.upperBound) else {
+        // Calling a hole data is allowed, the other way round is not.
+        let size = disk.size
+        return offset >= size ? nil : seeksData ? offset : size
+      }
+      let again = try find(data: seeksData, from: offset)
+      if again == found { break }
+      found = again
+    }
+    return found.position
   }
 
   /// Where a seek ends, and the hole that it skipped or found.

@@ -18,7 +18,7 @@ import SystemPackage
 public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   // SAFETY: stored properties are constants that are Sendable, or behind a Mutex.
   let disk: CowDisk
-  private let name: String
+  let name: String
   private let baseSectors: UInt64
   private let isReadOnly: Bool
   private let fileAttributes: Mutex<InodeAttributes>

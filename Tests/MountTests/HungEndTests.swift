@@ -25,6 +25,25 @@
         #expect(result.status < 128, "the reader hung: \(result)")
       }
 
+      /// A seek has the kernel write back what it holds, which hangs: neither a kill nor a second signal minds.
+      @Test(arguments: [[SIGKILL], [SIGTERM, SIGTERM]])
+      func endWhileASeekWaitsForWriteBack(signals: [CInt]) async throws {
+        let mount = try await Faulty("overlay-write:delay=60000")
+        let file = try TestFile(mount.file)
+        try mount.fail()
+        try file.write(Pattern().bytes(4096), at: 14 << 20)
+        let seeker = Task.detached { try TestFile(mount.file, O_RDONLY).nextData(13 << 20) }
+        try await Task.sleep(for: .milliseconds(500))
+        for signal in signals {
+          kill(mount.daemon.pid, signal)
+          try await Task.sleep(for: .milliseconds(300))
+        }
+        #expect(try await eventually(within: .seconds(8)) { !mount.daemon.isServing })
+        // While the mount is being taken down, a hole may still be called data; what matters is that the seek returns.
+        _ = try? await seeker.value
+        if try MountEntry.at(mount.place) != nil { await sandbox.forceUnmount(mount.place) }
+      }
+
       /// An image in another mount, whose server is stopped, or has taken a read that it does not answer. The process may
       /// be stuck in that for as long as it lasts, but whoever uses its mount is not.
       @Test(.needs(.root, .program("setpriv"), .program("fusermount3")), arguments: [true, false], [true, false])

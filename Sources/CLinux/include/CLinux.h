@@ -58,6 +58,14 @@ int clinux_ofd_is_locked(int fd, int64_t byte);
 // all it closes the descriptor `device`, unless that is -1. Its id, or -1 with errno.
 int clinux_begin_detaching(const char *path, int device);
 
+// Starts a process that closes the descriptor `device` and then has the kernel write back `count` bytes (0: all) of the file
+// at `path` from `start` on, if that is on the file system `number`. Through *pipe, which the caller closes, comes one byte: 1 when it
+// is done, 0 where it could not be. Its id, or -1 with errno.
+int clinux_begin_write_back(const char *path, uint64_t number, int64_t start, int64_t count, int device, int *pipe);
+
+// st_dev from its two parts.
+uint64_t clinux_device_number(unsigned major, unsigned minor);
+
 // Closes every descriptor from `first` on.
 void clinux_close_from(int first);
 
