@@ -39,7 +39,7 @@ TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-sy
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
 BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
   qemu-storage-daemon=qemu-system-common xmount=xmount xz=xz-utils
-FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk
+FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk qemu-img=qemu-utils
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
 .PHONY: build demo test check tsan asan fuzz bench bench-engine soak install uninstall clean help

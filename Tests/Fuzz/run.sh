@@ -32,22 +32,41 @@ sample() {
   mkdir -p "$build/samples/$1"
   { printf "${3-}" && cat; } >"$build/samples/$1/$2"
 }
-# A disk of 1 MiB with a partition table, in the form that Tables.swift takes: the size, then those of its sectors that
-# are named, each with its number before it (below 256, or that many from the end where it is negative).
+# A little-endian number of so many bytes.
+number() {
+  local value=$1 count
+  for ((count = $2; count > 0; count--)); do
+    printf "\\x$(printf %02x $((value & 255)))"
+    value=$((value >> 8))
+  done
+}
+# pieces TARGET NAME FLAGS SECTORS FILE: an image in the form that SparseImage.swift takes: the size, then those of its
+# sectors that are named, each with its number before it (counted from the end where it is negative).
+pieces() {
+  local size sector
+  size=$(stat -c %s "$5")
+  {
+    number "$3" 1
+    number "$size" 8
+    for sector in $4; do
+      if [ "$sector" -lt 0 ]; then number $(((1 << 31) - 1 - sector)) 4; else number "$sector" 4; fi
+      dd if="$5" bs=512 skip=$((sector < 0 ? size / 512 + sector : sector)) count=1 status=none
+    done
+  } | sample "$1" "$2"
+}
+# A disk of 1 MiB with a partition table.
 disk() {
-  local image=$build/disk number place
+  local image=$build/disk
   rm -f "$image" && truncate -s 1M "$image"
   "${@:3}" "$image" >/dev/null 2>&1
-  {
-    printf '\0\0\0\20\0\0\0\0\0'
-    for number in $2; do
-      place=$((number < 0 ? 2048 + number : number))
-      if [ "$number" -lt 0 ]; then printf "\\x$(printf %02x $((-1 - number)))\0\0\200"; else
-        printf "\\x$(printf %02x "$number")\0\0\0"
-      fi
-      dd if="$image" bs=512 skip="$place" count=1 status=none
-    done
-  } | sample "$1" "$(basename "$3")"
+  pieces "$1" "$(basename "$3")" 0 "$2" "$image"
+  rm "$image"
+}
+# virtual_disk FORMAT NUMBER SECTORS: its header and tables, as qemu-img makes them.
+virtual_disk() {
+  local image=$build/disk
+  rm -f "$image" && qemu-img create -q -f "$1" "$image" 1M >/dev/null
+  pieces disk "$1" "$2" "$3" "$image"
   rm "$image"
 }
 partition() {
@@ -64,6 +83,11 @@ printf 'aaaaaaaabbbbbbbbccccccccddddddddeeeeeeee' | sample window window '\17'
 disk mbr '0 64 73' partition
 disk gpt '1 2 -1 -33' sgdisk --new=1:40:50 --new=3:60:99
 printf '\375\067zXZ\0abdisk.tar.xz' | sample probe xz
+virtual_disk qcow2 0 '0 128 256'
+virtual_disk vmdk 1 '0 1 21 26'
+virtual_disk vhdx 2 '0 384 4096 6144 6272'
+virtual_disk vdi 3 '0 1'
+virtual_disk vpc 4 '0 1 3 4'
 for command in 'xz --block-size=1000' 'xz --check=none' 'zstd' 'zstd --no-check' gzip; do
   tool=${command%% *}
   head -c 3000 Package.swift | $command --stdout | sample "$tool" "${command//[^a-z0-9]/_}" '\0'

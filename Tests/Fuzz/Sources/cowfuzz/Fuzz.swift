@@ -15,6 +15,7 @@ private let targets: [(name: String, parse: @Sendable (inout Input) -> Void)] = 
   ("mbr", fuzzBootRecords),
   ("gpt", fuzzGuidTables),
   ("probe", fuzzProbe),
+  ("disk", fuzzVirtualDisk),
   ("xz", fuzzXz),
   ("zstd", fuzzZstd),
   ("gzip", fuzzGzip),
