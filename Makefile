@@ -39,10 +39,13 @@ TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-sy
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
 BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
   qemu-storage-daemon=qemu-system-common xmount=xmount xz=xz-utils
+DEBIAN_NEEDS = mkfs.ext4=e2fsprogs mount=mount sfdisk=fdisk mmdebstrap=mmdebstrap extlinux=extlinux \
+  /usr/lib/syslinux/mbr/mbr.bin=syslinux-common qemu-img=qemu-utils qemu-nbd=qemu-utils \
+  qemu-system-x86_64=qemu-system-x86
 FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk qemu-img=qemu-utils
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test check tsan asan fuzz bench bench-engine soak install uninstall clean help
+.PHONY: build demo test check tsan asan fuzz bench bench-engine soak debian-vm install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -97,6 +100,11 @@ soak: ## A fuzz and chaos run against a shadow, half an hour: make soak ARGS="--
 	@$(MAKE) --no-print-directory build
 	$(BUILD_SOAK)
 	$(AS_ROOT) $(RUN_SOAK) $(ARGS)
+
+debian-vm: ## Boots Debian from a chain of qcow2 images through a mount, minutes; installs what is missing first
+	$(NEED) $(RUN_NEEDS) $(DEBIAN_NEEDS)
+	@$(MAKE) --no-print-directory build
+	@$(AS_ROOT) Tests/debian-vm.sh $(abspath $(BINARY))
 
 install: ## Binary and manual page below PREFIX (/usr/local); DESTDIR for packagers
 	@test -x $(BINARY) || $(MAKE) --no-print-directory build
