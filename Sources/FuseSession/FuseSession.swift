@@ -64,7 +64,7 @@ public final class FuseSession {
     var operations = makeOperations()
     let size = MemoryLayout.size(ofValue: operations)
     let userdata = Unmanaged.passUnretained(state).toOpaque()
-    guard let session = fuse_session_new(&arguments, &operations, size, userdata) else {
+    guard let session = cfuse_session_new(&arguments, &operations, size, userdata) else {
       throw .refused(mountpoint.path, FuseLog.take(or: "libfuse does not take the options \(options)"))
     }
     self.session = session

@@ -61,10 +61,8 @@ final class SessionState: Sendable {
   /// bytes have to end in the overlay's mapping anyway. So are parallel direct writes (FOPEN_PARALLEL_DIRECT_WRITES): the
   /// kernel grants them only with FOPEN_DIRECT_IO, and that takes the page cache and shared mappings from everybody.
   func negotiate(_ connection: inout fuse_conn_info) {
-    let offered = connection.capable
-    let wanted =
-      FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_PARALLEL_DIROPS
-    connection.want = offered & UInt32(bitPattern: Int32(wanted))
+    cfuse_want(
+      &connection, cfuse_async_read | cfuse_async_dio | cfuse_writeback_cache | cfuse_parallel_dirops)
     connection.max_write = UInt32(AnswerBuffer.size)
     connection.max_readahead = UInt32(AnswerBuffer.size)
     connection.max_background = 128
