@@ -22,6 +22,8 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
   case mountpoint(FilePath, Errno)
   /// libfuse or fusermount3 refused; their own words.
   case refused(FilePath, String)
+  /// A mount option asks for requests over io_uring.
+  case overUring(option: String)
   /// The serving threads could not be started.
   case noThreads(Errno)
 
@@ -48,6 +50,8 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
       "cannot use the mountpoint \(path): \(error)"
     case .refused(let path, let words):
       "cannot mount at \(path): \(words)"
+    case .overUring(let option):
+      "-o \(option): requests over io_uring are not supported; leave it out"
     case .noThreads(let error):
       "cannot start the serving threads: \(error)"
     }

@@ -47,6 +47,10 @@ public final class FuseSession {
   ///   - mountpoint: where it appears.
   ///   - options: mount options as fuse programs take them with `-o`, one each.
   public init(_ fileSystem: FileSystem, at mountpoint: Mountpoint, options: [String]) throws(FuseError) {
+    // Newer libraries take it, and without the capability do nothing.
+    if let option = options.first(where: { $0.utf8.starts(with: "io_uring".utf8) }) {
+      throw .overUring(option: option)
+    }
     try Self.checkDevice()
     Worker.installInterruptHandler()
     Self.blockSignals()

@@ -134,6 +134,12 @@ extension Mounted {
       try await expectRefusal(arguments, naming: "nonsense")
     }
 
+    @Test(arguments: ["io_uring", "io_uring_q_depth=8", "ro,io_uring"])
+    func uring(option: String) async throws {
+      let arguments = try ["-o", option, sandbox.image(size: 1).path, sandbox.directory("mnt")]
+      try await expectRefusal(arguments, naming: "io_uring", "leave it out")
+    }
+
     @Test func missingArguments() async throws {
       let image = try sandbox.image(size: 1).path
       try await expectRefusal([], naming: "image", status: 64)
