@@ -14,6 +14,9 @@ struct Cowmount: ParsableCommand {
     defaultSubcommand: Mount.self)
 
   static func main() {
+    // Ignored by some callers, and inherited: nobody could wait for a child then, nor learn how it ended.
+    signal(SIGCHLD, SIG_DFL)
+    openStandardDescriptors()
     // `cowmount --help` is asked for what the command does by default.
     if CommandLine.arguments.dropFirst().allSatisfy({ ["-h", "--help"].contains($0) }), CommandLine.argc > 1 {
       print(helpMessage(for: Mount.self))
@@ -24,6 +27,17 @@ struct Cowmount: ParsableCommand {
       try command.run()
     } catch {
       end(with: error)
+    }
+  }
+
+  /// Sees to it that nothing else gets the numbers of those that the caller has closed.
+  private static func openStandardDescriptors() {
+    while true {
+      let descriptor = open("/dev/null", O_RDWR)
+      guard (STDIN_FILENO...STDERR_FILENO).contains(descriptor) else {
+        close(descriptor)
+        return
+      }
     }
   }
 

@@ -49,6 +49,33 @@ extension Mounted {
       #expect(Host.resolved("/proc/\(mount.daemon.pid)/cwd") == "/")
     }
 
+    /// Some callers have the kernel throw away what became of their children, and whom they start inherits that.
+    @Test(.needs(.program("perl"))) func aCallerThatIgnoresChildren() async throws {
+      let image = try sandbox.image(size: 5000)
+      let (place, overlays) = try (sandbox.directory("mnt"), sandbox.directory("overlay"))
+      let ignoring = ["-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV", Host.cowmount, "--overlay-dir", overlays]
+      let failed = try await attempt("perl", ignoring + [sandbox.path + "/nosuch.img", place])
+      expectOneLine(failed, naming: ["nosuch.img"], status: 1)
+      let begun = try await attempt("perl", ignoring + [image.path, place])
+      #expect(begun.succeeded, "\(begun)")
+      let daemon = try #require(Daemon.find(mentioning: place).first)
+      kill(daemon.pid, SIGTERM)
+      #expect(try await eventually { !daemon.isAlive })
+      kill(daemon.pid, SIGKILL)
+    }
+
+    @Test(arguments: ["0<&- 1>&- 2>&-", "0<&-", "1>&-", "2>&-"])
+    func closedStandardDescriptors(closed: String) async throws {
+      let image = try sandbox.image(size: 5000)
+      let (place, overlays) = try (sandbox.directory("mnt"), sandbox.directory("overlay"))
+      let script = #""$0" --overlay-dir "$@" \#(closed)"#
+      let arguments = ["-euc", script, Host.cowmount, overlays, image.path, place]
+      let result = try await attempt("sh", arguments, limit: .seconds(20))
+      #expect(result.succeeded, "\(result)")
+      try expectBase(TestFile(place + "/disk.img"), 0..<5000)
+      try await run("fusermount3", "-u", place)
+    }
+
     /// The shell waits until nobody has the other end of the pipe.
     @Test func commandSubstitution() async throws {
       let image = try sandbox.image(size: 10)
