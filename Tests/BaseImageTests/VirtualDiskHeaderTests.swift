@@ -252,6 +252,15 @@ import Testing
     }
   }
 
+  @Test func `a vhd that ends within its first header`() {
+    var image = TableImage.vpc()
+    for size in [8, 511] as [UInt64] {
+      image.size = size
+      #expect(image.detected == .vpc)
+      #expect(image.fault(.vpc)?.isCutOff == true, "\(size)")
+    }
+  }
+
   /// It has its header at the end only, so it is used where it is asked for, and not told.
   @Test func `a fixed vhd`() throws {
     var image = TableImage(size: TableImage.diskSize + 512)

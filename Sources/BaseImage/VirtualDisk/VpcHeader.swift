@@ -11,9 +11,9 @@ enum VpcHeader {
   private static let differencingType: UInt32 = 4
 
   static func read(_ reader: HeaderReader) throws(VirtualDiskFault) -> VirtualDiskHeader {
-    guard reader.size >= footerSize else { throw .otherFormat }
+    let grows = try reader.bytes(upTo: magic.count, at: 0) == magic
+    guard grows || reader.size >= footerSize else { throw .otherFormat }
     var footer = try reader.bytes(footerSize, at: 0)
-    let grows = footer.starts(with: magic)
     // One of a fixed size is a raw disk with the footer behind it.
     if !grows { footer = try reader.bytes(footerSize, at: reader.size - UInt64(footerSize)) }
     guard footer.starts(with: magic) else { throw .otherFormat }
