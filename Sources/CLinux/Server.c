@@ -1,7 +1,7 @@
 // A server that lives exactly as long as a mount. Between the mount's process and the server stands a third process, the
 // minder, which does nothing but wait: for the server, or for the end of a pipe that only the mount's process holds open.
-// So the server ends with the mount however that ends, SIGKILL included, and also where the server changed its user or is
-// a shell with children of its own, where PR_SET_PDEATHSIG alone would not reach it.
+// So the server ends with the mount however that ends, SIGKILL included, and also where the server changed its user, is a
+// shell with children of its own, or left a daemon, where PR_SET_PDEATHSIG alone would not reach it.
 //
 // All but clinux_start_server() runs in children of a process that may have threads: only what signal-safety(7) allows.
 #define _GNU_SOURCE
@@ -147,6 +147,39 @@ static _Noreturn void start_and_mind(const struct clinux_server_command *command
   }
   // Whoever comes first sets it, so that it is set when it is needed.
   setpgid(server, server);
+// Sends a signal to each child of this process. False where the kernel does not tell which they are.
+static int signal_children(int number) {
+  int list = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+  if (list == -1) return 0;
+  char text[512];
+  pid_t child = 0;
+  for (ssize_t count; (count = read(list, text, sizeof text)) > 0;) {
+    for (ssize_t i = 0; i < count; i++) {
+      if (text[i] != ' ') {
+        child = child * 10 + (text[i] - '0');
+      } else {
+        kill(child, number);
+        child = 0;
+      }
+    }
+  }
+  close(list);
+  return 1;
+}
+
+// Ends what has left the group, such as a daemon with a session of its own. When one ends, its children become the minder's.
+static void end_others(void) {
+  int are_told = 0;
+  for (int waited = 0; waited < 2 * GRACE_MILLISECONDS; waited += STEP_MILLISECONDS) {
+    pid_t ended = waitpid(-1, NULL, WNOHANG);
+    if (ended == -1) return;
+    if (ended > 0 || !are_told) are_told = signal_children(SIGTERM);
+    if (!are_told) return;
+    if (waited >= GRACE_MILLISECONDS) signal_children(SIGKILL);
+    if (ended == 0) sleep_a_step();
+  }
+}
+
   close(SOCKET);
   close(IMAGE);
   close(OUTPUT);
@@ -163,6 +196,7 @@ int clinux_start_server(const struct clinux_server_command *command, struct clin
   if (pipe2(report, O_CLOEXEC) == -1) {
     int error = errno;
     close(life[0]);
+  end_others();
     close(life[1]);
     errno = error;
     return -1;

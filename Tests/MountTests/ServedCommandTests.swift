@@ -119,18 +119,19 @@ extension Mounted {
     func everyProcessEndsWithTheMount(signal: CInt?) async throws {
       let image = try sandbox.image(size: 5000)
       let mark = "1000.\(getpid())"
-      let mount = try await sandbox.mount(
-        image, by: ["sh", "-c", "sleep \(mark) & exec nbdkit file \(image.path)"])
+      // One stays with its server, and one goes into a session of its own, as daemons do, and has a child there.
+      let others = "sleep \(mark) & setsid sh -c 'sleep \(mark); :' &"
+      let mount = try await sandbox.mount(image, by: ["sh", "-c", "\(others) exec nbdkit file \(image.path)"])
       let server = try StartedServer(of: mount.daemon)
-      func others() async throws -> String { try await attempt("pgrep", ["-f", "sleep \(mark)"]).output }
-      #expect(try await !others().isEmpty)
+      func left() async throws -> String { try await attempt("pgrep", ["-f", "^sleep \(mark)"]).output }
+      #expect(try await eventually { try await left().split(separator: "\n").count == 2 })
       switch signal {
       case SIGKILL?: try await mount.murder()
       case let signal?: try await mount.end(with: signal)
       case nil: try await mount.unmount()
       }
       try await server.expectGone()
-      #expect(try await eventually { try await others().isEmpty })
+      #expect(try await eventually { try await left().isEmpty })
     }
 
     /// Of a server that changed its user, a parent-death signal alone would be lost.
@@ -169,6 +170,18 @@ extension Mounted {
       #expect(time < .seconds(10), "nobody waits for it to come back")
       let result = try #require(try await mount.end(with: SIGTERM))
       #expect(result.errors.contains("nbdkit was killed by signal 9: what it served"), "\(result)")
+    }
+
+    @Test func aMinderThatIsKilled() async throws {
+      let image = try sandbox.image(size: 1 << 20)
+      let mount = try await sandbox.mount(image, staying: true, by: ["nbdkit", "file", image.path])
+      let file = try mount.open(O_RDONLY | O_DIRECT)
+      let server = try StartedServer(of: mount.daemon)
+      kill(server.minder.pid, SIGKILL)
+      #expect(try await eventually { (try? file.read(4096, at: 1 << 19)) == nil })
+      let result = try #require(try await mount.end(with: SIGTERM))
+      #expect(result.errors.contains("nbdkit ended with the process that minds it"), "\(result)")
+      try await server.expectGone()
     }
 
     /// A connection that is lost to a server that lives is made again, through a socket that has no name any more.

@@ -52,12 +52,15 @@ enum ServerEnd: Equatable, CustomStringConvertible {
   case killed(signal: Int32)
   /// The program cannot be executed.
   case notStarted(Errno)
+  /// Its minder is gone and did not tell.
+  case unminded
 
   var description: String {
     switch self {
     case .exited(let status): "exited with status \(status)"
     case .killed(let signal): "was killed by signal \(signal)"
     case .notStarted(let error): "cannot be executed (\(error))"
+    case .unminded: "ended with the process that minds it, which was killed"
     }
   }
 }

@@ -126,6 +126,7 @@ final class ServerVoice: @unchecked Sendable {
       if waits.0.revents != 0, !takeReport() { break }
     }
     if !line.isEmpty { say() }
+    learn(.unminded)
     lock.withLock {
       known.isOver = true
       condition.signal()
@@ -171,20 +172,29 @@ final class ServerVoice: @unchecked Sendable {
     guard count == size else { return count == -1 && [EAGAIN, EINTR].contains(errno) }
     // What it wrote before its end is in the pipe by now.
     _ = hear()
-    let atEnd = lock.withLock { () -> (() -> Void)? in
-      defer { condition.signal() }
-      switch Int(report.kind) {
-      case Int(CLINUX_SERVER_STARTED): known.pid = report.value
-      case Int(CLINUX_SERVER_NOT_STARTED): known.end = .notStarted(Errno(rawValue: report.value))
-      case Int(CLINUX_SERVER_EXITED): known.end = known.end ?? .exited(report.value)
-      default: known.end = known.end ?? .killed(signal: report.value)
+    switch Int(report.kind) {
+    case Int(CLINUX_SERVER_STARTED):
+      lock.withLock {
+        known.pid = report.value
+        condition.signal()
       }
-      guard let end = known.end, let atEnd = known.atEnd, !known.isQuiet else { return nil }
-      known.atEnd = nil
-      return { atEnd(end) }
+    case Int(CLINUX_SERVER_NOT_STARTED): learn(.notStarted(Errno(rawValue: report.value)))
+    case Int(CLINUX_SERVER_EXITED): learn(.exited(report.value))
+    default: learn(.killed(signal: report.value))
     }
-    atEnd?()
     return true
+  }
+
+  /// What is heard first counts.
+  private func learn(_ end: ServerEnd) {
+    let atEnd = lock.withLock { () -> (@Sendable (ServerEnd) -> Void)? in
+      guard known.end == nil else { return nil }
+      known.end = end
+      condition.signal()
+      defer { known.atEnd = nil }
+      return known.atEnd
+    }
+    atEnd?(end)
   }
 }
 
