@@ -21,6 +21,9 @@ public final class RawImage: Image {
   /// The image's own name, as the user wrote it.
   public let name: String?
 
+  /// Absolute path of the image as the user named it: where that is a symbolic link, the link's.
+  let namedPath: String
+
   /// What the file system told of the image when it was opened.
   public let status: FileStatus
 
@@ -46,6 +49,7 @@ public final class RawImage: Image {
       }
       source = try path.resolved().string
       name = path.lastComponent?.string
+      namedPath = try path.resolvingParent().string
       self.status = status
       self.size = size
       mayHaveHoles = status.kind == .regular && size > 0 && ((try? file.nextHole(from: 0)) ?? size) < size

@@ -129,6 +129,20 @@ extension Mounted {
       try workAtRandom(mount, content: content)
     }
 
+    /// Two chains with names that are the same, so that a link tells whose backing file is meant.
+    @Test func backingFileOfALink() async throws {
+      let (raw, content) = try Self.raw()
+      let image = try await Self.chain(raw, isRelative: true)
+      let directory = try sandbox.directory("linked")
+      try await run("qemu-img", "create", "-q", "-f", "qcow2", directory + "/mid.qcow2", "\(Self.size)")
+      let link = directory + "/link.qcow2"
+      symlink(image.path, link)
+      let mount = try await sandbox.mount(Image(existing: link), "--format", "qcow2", "--name", "disk.img")
+      try expectZeros(mount.open(), 0..<1 << 20, "QEMU looks beside the link")
+      let other = try await sandbox.mount(image, "--format", "qcow2", "--name", "disk.img")
+      try expect(other.open(), at: 0, holds: Array(content[..<(1 << 20)]))
+    }
+
     @Test func aMissingBackingFile() async throws {
       let (raw, _) = try Self.raw()
       let image = try await Self.chain(raw, isRelative: true)

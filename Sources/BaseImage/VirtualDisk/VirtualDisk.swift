@@ -10,7 +10,8 @@
 // - When it has opened all that it opens, and before anybody reads through it, no other file may be open in it. That holds
 //   for all formats and whatever else a header can name.
 //
-// Where the format was given, the image is opened by its path, since other files are found from there.
+// Where the format was given, the image is opened by its path, since other files are found from there; as QEMU does it, from
+// the directory of a symbolic link, and not of what it leads to.
 
 internal import DiskIO
 internal import Glibc
@@ -78,7 +79,7 @@ extension VirtualDiskFormat {
 
   /// The arguments of qemu-nbd.
   private static func words(for file: RawImage, _ format: VirtualDiskFormat, _ options: Options) -> [String] {
-    let path = options.isForced ? file.source : ServerProcess.imagePath
+    let path = options.isForced ? file.namedPath : ServerProcess.imagePath
     let protocolDriver = file.status.kind == .blockDevice ? "host_device" : "file"
     var members = [#""driver": "\#(format.driver)""#]
     if !options.isForced { members.append(#""backing": null"#) }
