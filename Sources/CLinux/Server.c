@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -70,6 +71,38 @@ static void leave_directory(void) {
   if (chdir("/") == -1) return;
 }
 
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+#ifndef LANDLOCK_SCOPE_SIGNAL
+#define LANDLOCK_SCOPE_SIGNAL (1ULL << 1)
+#endif
+
+// Has the kernel refuse to write to files, but for /dev/null, to make or remove any, and to send signals to others. Without
+// capabilities, root's process still has what belongs to root. Kernels without Landlock (Linux 5.13) refuse nothing.
+static void refuse_writing(void) {
+  long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  struct {
+    uint64_t files, network, scopes;
+  } refused = {.files = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                        LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+                        LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+                        LANDLOCK_ACCESS_FS_MAKE_SYM};
+  if (version >= 3) refused.files |= LANDLOCK_ACCESS_FS_TRUNCATE;
+  if (version >= 6) refused.scopes = LANDLOCK_SCOPE_SIGNAL;
+  // What an older kernel does not know of is 0, which it takes.
+  int rules = (int)syscall(SYS_landlock_create_ruleset, &refused, sizeof refused, 0);
+  if (rules == -1) return;
+  // QEMU opens it to find out whether there are locks.
+  struct landlock_path_beneath_attr null = {
+      .allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE, .parent_fd = open("/dev/null", O_PATH | O_CLOEXEC)};
+  syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &null, 0);
+  close(null.parent_fd);
+  // Needs no_new_privs, which came with giving up capabilities.
+  syscall(SYS_landlock_restrict_self, rules, 0);
+  close(rules);
+}
+
 // The server's own process, until it is the server.
 static _Noreturn void become(const struct clinux_server_command *command, pid_t minder) {
   // A group of its own: Ctrl-C on the terminal is for the mount, which then ends the server in its order.
@@ -84,6 +117,7 @@ static _Noreturn void become(const struct clinux_server_command *command, pid_t 
   clinux_set_io_flusher();
   if (command->is_confined) {
     clinux_keep_capabilities((uint64_t)1 << CAP_DAC_READ_SEARCH);
+    refuse_writing();
     leave_directory();
   }
   write_number(command->pid_text, getpid());
@@ -113,40 +147,6 @@ static void end_group(pid_t server) {
   }
 }
 
-static _Noreturn void mind(pid_t server) {
-  struct pollfd waits[] = {
-      {.fd = LIFE, .events = POLLIN}, {.fd = (int)syscall(SYS_pidfd_open, server, 0), .events = POLLIN}};
-  // Before Linux 5.3, by looking again and again.
-  int pause = waits[1].fd == -1 ? 200 : -1;
-  siginfo_t end = {0};
-  while (1) {
-    poll(waits, 2, pause);
-    // Left unreaped, so that its group keeps its number.
-    if (waitid(P_PID, (id_t)server, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == server) {
-      tell(end.si_code == CLD_EXITED ? CLINUX_SERVER_EXITED : CLINUX_SERVER_KILLED, end.si_status);
-      break;
-    }
-    if (waits[0].revents) break;
-  }
-  end_group(server);
-  _exit(0);
-}
-
-static _Noreturn void start_and_mind(const struct clinux_server_command *command, int life, int report) {
-  // No signal ends it, and none that is meant for the mount reaches it. `killall cowmount` does not find it.
-  setsid();
-  prctl(PR_SET_NAME, "nbd-minder");
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
-  if (arrange(command, life, report) == -1) _exit(127);
-  pid_t minder = getpid();
-  pid_t server = fork();
-  if (server == 0) become(command, minder);
-  if (server == -1) {
-    tell(CLINUX_SERVER_NOT_STARTED, errno);
-    _exit(127);
-  }
-  // Whoever comes first sets it, so that it is set when it is needed.
-  setpgid(server, server);
 // Sends a signal to each child of this process. False where the kernel does not tell which they are.
 static int signal_children(int number) {
   int list = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
@@ -180,6 +180,41 @@ static void end_others(void) {
   }
 }
 
+static _Noreturn void mind(pid_t server) {
+  struct pollfd waits[] = {
+      {.fd = LIFE, .events = POLLIN}, {.fd = (int)syscall(SYS_pidfd_open, server, 0), .events = POLLIN}};
+  // Before Linux 5.3, by looking again and again.
+  int pause = waits[1].fd == -1 ? 200 : -1;
+  siginfo_t end = {0};
+  while (1) {
+    poll(waits, 2, pause);
+    // Left unreaped, so that its group keeps its number.
+    if (waitid(P_PID, (id_t)server, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == server) {
+      tell(end.si_code == CLD_EXITED ? CLINUX_SERVER_EXITED : CLINUX_SERVER_KILLED, end.si_status);
+      break;
+    }
+    if (waits[0].revents) break;
+  }
+  end_group(server);
+  end_others();
+  _exit(0);
+}
+
+static _Noreturn void start_and_mind(const struct clinux_server_command *command, int life, int report) {
+  // No signal ends it, and none that is meant for the mount reaches it. `killall cowmount` does not find it.
+  setsid();
+  prctl(PR_SET_NAME, "nbd-minder");
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  if (arrange(command, life, report) == -1) _exit(127);
+  pid_t minder = getpid();
+  pid_t server = fork();
+  if (server == 0) become(command, minder);
+  if (server == -1) {
+    tell(CLINUX_SERVER_NOT_STARTED, errno);
+    _exit(127);
+  }
+  // Whoever comes first sets it, so that it is set when it is needed.
+  setpgid(server, server);
   close(SOCKET);
   close(IMAGE);
   close(OUTPUT);
@@ -196,7 +231,6 @@ int clinux_start_server(const struct clinux_server_command *command, struct clin
   if (pipe2(report, O_CLOEXEC) == -1) {
     int error = errno;
     close(life[0]);
-  end_others();
     close(life[1]);
     errno = error;
     return -1;

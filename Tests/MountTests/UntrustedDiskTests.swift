@@ -101,12 +101,15 @@ extension Mounted {
 
     // MARK: Behind the look at the header
 
-    /// A qemu-nbd that does something first.
-    private func directory(withQemuDoing script: String) throws -> String {
+    /// A qemu-nbd before which the content of `evil` is written to `disk`, by the guest: the process may not write.
+    private func directory(writing evil: String, to disk: String) throws -> String {
       let directory = try sandbox.directory("tools")
       let real = try #require(Host.find("qemu-nbd"))
-      try write(Array("#!/bin/sh\n\(script)\nexec \(real) \"$@\"\n".utf8), to: directory + "/qemu-nbd")
+      mkfifo(directory + "/go", 0o600)
+      let script = "#!/bin/sh\nread word < \(directory)/go\nexec \(real) \"$@\"\n"
+      try write(Array(script.utf8), to: directory + "/qemu-nbd")
       chmod(directory + "/qemu-nbd", 0o755)
+      Task { try await shell(#"exec 3> "$1"; cat "$2" 1<> "$3"; echo >&3"#, directory + "/go", evil, disk) }
       return directory
     }
 
@@ -116,7 +119,7 @@ extension Mounted {
       let (disk, evil) = (sandbox.path + "/raw.img", sandbox.path + "/evil")
       try await create(disk)
       try await create(evil, "-u", "-F", "raw", "-b", secret.path)
-      let tools = try directory(withQemuDoing: "cat '\(evil)' 1<>'\(disk)' >&1")
+      let tools = try directory(writing: evil, to: disk)
       let place = try sandbox.directory("mnt")
       let result = try await attempt(
         Host.cowmount, [disk, place], variables: ["PATH": tools + ":" + Host.programs])
@@ -132,7 +135,7 @@ extension Mounted {
       let (disk, evil) = (sandbox.path + "/raw.img", sandbox.path + "/evil")
       try await create(disk)
       try await create(evil, "-o", "data_file=\(secret.path.dropLast())x,data_file_raw=on")
-      let tools = try directory(withQemuDoing: "cat '\(evil)' 1<>'\(disk)' >&1")
+      let tools = try directory(writing: evil, to: disk)
       try await expectServerRefusal(
         [disk, newMountpoint], naming: disk, "/secrex", "--format qcow2",
         variables: ["PATH": tools + ":" + Host.programs])

@@ -238,5 +238,32 @@ extension Mounted {
       }
       #expect(Host.resolved("/proc/\(server.pid)/cwd") == "/")
     }
+
+    /// Root's files are root's also without capabilities.
+    @Test(.needs(.program("perl"))) func theServerWritesNothing() async throws {
+      let known = try await attempt("perl", ["-e", "exit(syscall(444, 0, 0, 1) < 1)"])
+      guard known.succeeded else { try Skips.skipRest("no Landlock in this kernel") }
+      let (raw, _) = try Self.raw()
+      let image = try await Self.convert(raw, "qcow2", name: "disk.qcow2")
+      let victims = try sandbox.directory("victims")
+      try TestFile(victims + "/victim", O_RDWR | O_CREAT).write([1, 2, 3], at: 0)
+      let attack = """
+        #!/bin/sh
+        (echo overwritten > \(victims)/victim)
+        (echo new > \(victims)/new)
+        rm -f \(victims)/victim
+        exec \(try #require(Host.find("qemu-nbd"))) "$@"
+
+        """
+      let tools = try sandbox.directory("tools")
+      try TestFile(tools + "/qemu-nbd", O_RDWR | O_CREAT, mode: 0o755).write(Array(attack.utf8), at: 0)
+      let place = try sandbox.directory("mnt")
+      let result = try await attempt(
+        Host.cowmount, [image.path, place], variables: ["PATH": tools + ":" + Host.programs])
+      #expect(result.succeeded, "\(result)")
+      #expect(try entries(victims) == ["victim"])
+      try expect(TestFile(victims + "/victim", O_RDONLY), at: 0, holds: [1, 2, 3])
+      try await run("fusermount3", "-u", place)
+    }
   }
 }

@@ -123,7 +123,8 @@ struct clinux_server_command {
   int socket;
   int image;
   int output;
-  // Whether root's server keeps nothing of root's rights but to read what it likes, and needs no current directory.
+  // Whether the server may write no file, keeps nothing of root's rights but to read what it likes, and needs no current
+  // directory.
   int is_confined;
 };
 
