@@ -20,6 +20,8 @@ struct ReadyTime: Workload {
 
   func measure(_ contender: any Contender, in arena: Arena) async throws -> [Outcome] {
     let base = try arena.bases.sparse(size)
+    // Workloads before this one may have dropped the programs themselves from the page cache.
+    try await arena.withExposed(base, by: contender) { _ in }
     let start = ContinuousClock.now
     return try await arena.withExposed(base, by: contender) { exposed in
       // Until a first byte can be read, with everything that has to be made for it (a qcow2, a socket).
@@ -52,7 +54,8 @@ struct ManyMounts: Workload {
   func measure(_ contender: any Contender, in arena: Arena) async throws -> [Outcome] {
     try await withMounts(mounts, of: try arena.bases.data(), by: contender, in: arena) { stages in
       if stages.allSatisfy({ $0.processes.isEmpty }) { return [.none, .none] }
-      try await Task.sleep(for: .seconds(1))
+      // Some look round once more a few seconds after the last request.
+      try await Task.sleep(for: .seconds(11))
       let before = stages.map(\.processorTimes)
       let start = ContinuousClock.now
       try await Task.sleep(for: arena.scale.idle)
