@@ -20,7 +20,7 @@ for pair; do
   package=${pair#*=}
   if is_here "$need"; then continue; fi
   if [ -z "$package" ]; then
-    echo "There is no swift here. Install a toolchain, 6.1 or newer (https://www.swift.org/install/linux), and see that it" \
+    echo "There is no swift here. Install a toolchain, 6.2 or newer (https://www.swift.org/install/linux), and see that it" \
       "is on the PATH." >&2
     exit 1
   fi

@@ -30,46 +30,8 @@ extension Mounted {
       let mount = try await sandbox.mount(image, from: server.uri)
       #expect(try MountEntry.at(mount.place)?.source == server.uri)
       #expect(try entries(mount.place) == [NbdServer.fileName])
-      let shadow = try expected()
-      // Each thread has a part of its own, and looks at it past the kernel's cache, too.
-      let parts = 4
-      try onThreads(parts) { part in
-        let range = Self.size / parts * part..<Self.size / parts * (part + 1)
-        try Self.readAndWrite(mount, range, Array(shadow[range]), seed: UInt64(part))
-      }
+      try workAtRandom(mount, content: expected(), rounds: 150)
       // By the end of the mount: no write came to the base.
-    }
-
-    private static func readAndWrite(_ mount: Mount, _ range: Range<Int>, _ content: [UInt8], seed: UInt64) throws {
-      var shadow = content
-      var random = Randomness(state: seed)
-      let buffered = try mount.open()
-      let direct = try mount.open(O_RDONLY | O_DIRECT)
-      for round in 0..<150 {
-        let start = Int.random(in: 0..<shadow.count, using: &random)
-        let count = min(Int.random(in: 1...(round % 8 == 0 ? 1 << 20 : 20_000), using: &random), shadow.count - start)
-        if Bool.random(using: &random) {
-          try WrongBytes.check(
-            buffered, at: range.lowerBound + start, holds: Array(shadow[start..<start + count]),
-            "buffered, round \(round)")
-        } else if Bool.random(using: &random) {
-          // Direct reads are of whole blocks.
-          let first = (range.lowerBound + start + 511) / 512 * 512 - range.lowerBound
-          let whole = (count - (first - start)) / 512 * 512
-          guard whole > 0 else { continue }
-          try WrongBytes.check(
-            direct, at: range.lowerBound + first, holds: Array(shadow[first..<first + whole]), "direct, round \(round)")
-        } else {
-          let bytes = Pattern(seed: UInt64(round)).bytes(count, at: start)
-          try buffered.write(bytes, at: range.lowerBound + start)
-          shadow.replaceSubrange(start..<start + count, with: bytes)
-        }
-      }
-      try buffered.sync()
-      for start in stride(from: 0, to: shadow.count, by: 1 << 20) {
-        let end = min(start + 1 << 20, shadow.count)
-        try WrongBytes.check(buffered, at: range.lowerBound + start, holds: Array(shadow[start..<end]), "at the end")
-      }
     }
 
     /// A server that takes nothing but multiples of 4096 bytes, 64 KiB at most.
