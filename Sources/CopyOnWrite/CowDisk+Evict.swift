@@ -16,7 +16,7 @@ extension CowDisk {
       do throws(Errno) {
         return try body()
       } catch {
-        guard error == .noSpace || error == .diskQuotaExceeded else { throw error }
+        guard error.isOutOfSpace else { throw error }
         // Another thread may have evicted the last copies, and left enough for this one.
         guard evict() || evictions.load(ordering: .relaxed) != before else { throw error }
       }

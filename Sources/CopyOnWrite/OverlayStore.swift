@@ -103,7 +103,7 @@ struct OverlayStore: ~Copyable, Sendable {
     guard canReserve else { return }
     do {
       try file.reserve(range)
-    } catch .noSpace where storesAllocate {
+    } catch let error where error.isOutOfSpace && storesAllocate {
       // For each stored page xfs sets aside what the worst tree of extents would need, up to five times the page.
       // Whether that works, the second try shows.
       try? file.writeBack()

@@ -182,6 +182,9 @@ extension File {
 }
 
 extension Errno {
+  /// Whether it says that there is no space left, on the file system or of the user's share of it.
+  public var isOutOfSpace: Bool { self == .noSpace || self == .diskQuotaExceeded }
+
   /// What the last failed call of this thread left.
   public static var current: Errno { Errno(rawValue: errno) }
 }
