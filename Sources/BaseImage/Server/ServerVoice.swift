@@ -28,6 +28,8 @@ final class ServerVoice: @unchecked Sendable {
 
   /// Most lines that are kept for the case that the server fails.
   private static let mostLines = 20
+  /// Bytes that a pipe holds (pipe(7)).
+  private static let pipeSize = 64 << 10
   /// Most bytes of a line that are shown.
   private static let longestLine = 1000
 
@@ -133,10 +135,11 @@ final class ServerVoice: @unchecked Sendable {
     }
   }
 
-  /// Takes what the server wrote. Returns false where nothing more can come.
+  /// Takes what the server wrote: as much as a pipe holds, and no more, or one that never stops would not be heard to end.
+  /// Returns false where nothing more can come.
   private func hear() -> Bool {
     var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
+    for _ in 0..<Self.pipeSize / buffer.count {
       let count = read(output.descriptor, &buffer, buffer.count)
       guard count > 0 else { return count == -1 && [EAGAIN, EINTR].contains(errno) }
       for byte in buffer[..<count] {
@@ -147,6 +150,7 @@ final class ServerVoice: @unchecked Sendable {
         }
       }
     }
+    return true
   }
 
   private func say() {
