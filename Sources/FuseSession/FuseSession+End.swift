@@ -68,7 +68,15 @@ extension FuseSession {
   public func stop() -> Bool {
     if let device, let detaching = mountpoint.beginDetaching(device, device: fuse_session_fd(session)) {
       while waitpid(detaching, nil, WNOHANG) == 0 {
-        if Self.endings.contains(waitForSignal(with: SIGCHLD)) { return abandon() }
+        guard Self.endings.contains(waitForSignal(with: SIGCHLD)) else { continue }
+        let isDone = abandon()
+        // Whoever waits for this process should find the mount gone. It has nothing to wait for now; not for ever.
+        var rounds = 0
+        while rounds < 100, waitpid(detaching, nil, WNOHANG) == 0 {
+          usleep(10_000)
+          rounds += 1
+        }
+        return isDone
       }
     }
     device = nil
