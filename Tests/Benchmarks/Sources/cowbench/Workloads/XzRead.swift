@@ -46,10 +46,7 @@ struct XzRead: Workload {
   }
 
   private func work(share: Int64, seconds: Int) -> [String] {
-    // Else all readers would go to the same places, and one of them decompress for all.
-    if let size = row.random {
-      return ["--rw=randread", "--bs=\(size)", "--runtime=\(seconds)", "--time_based", "--randrepeat=0"]
-    }
+    if let size = row.random { return ["--rw=randread", "--bs=\(size)", "--runtime=\(seconds)", "--time_based"] }
     return ["--rw=read", "--bs=1m", "--offset_increment=\(share)"]
   }
 }
