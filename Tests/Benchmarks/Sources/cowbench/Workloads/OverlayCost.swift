@@ -81,7 +81,11 @@ struct Intact: Workload {
     try await arena.withExposed(try arena.bases.data(), by: contender) { exposed in
       _ = try await FioResult.run(
         on: exposed.file, size: 16 << 20,
-        ["--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--verify=crc32c"])
+        [
+          "--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--verify=crc32c",
+          // Or fio leaves a file in the current directory.
+          "--verify_state_save=0",
+        ])
       return [.value(100)]
     }
   }
