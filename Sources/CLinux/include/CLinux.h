@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Giving up rights for good.
+#include "Confinement.h"
+
 // open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
 extern const int clinux_o_tmpfile;
 extern const int clinux_o_noatime;
