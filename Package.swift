@@ -1,8 +1,8 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Imports point one way: cowmount → ImageFS → {CopyOnWrite, FuseSession} → DiskIO → CLinux, and
-// BaseImage → {CopyOnWrite, DiskIO}. Only FuseSession sees libfuse.
+// Imports point one way: cowmount → MountedDisk → {BaseImage, ImageFS} → {CopyOnWrite, FuseSession} → DiskIO →
+// {Threads, CLinux}. Only FuseSession sees libfuse.
 
 let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
@@ -40,31 +40,39 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CLinux"),
     .target(name: "CNbd"),
+    .target(name: "Threads", dependencies: [system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
     .target(
-      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
+      name: "BaseImage",
+      dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Threads", system],
       swiftSettings: strict),
     .target(
-      name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", system, logging],
+      name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", "Threads", system, logging],
       swiftSettings: besideLibfuse),
     .target(
       name: "ImageFS", dependencies: ["CopyOnWrite", "FuseSession", "DiskIO", system, logging],
       swiftSettings: besideLibfuse),
+    .target(
+      name: "MountedDisk",
+      dependencies: [
+        "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", "Threads", logging, system,
+      ],
+      swiftSettings: strict),
     .executableTarget(
       name: "cowmount",
-      dependencies: [
-        "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", arguments, logging, system,
-      ],
+      dependencies: ["BaseImage", "CopyOnWrite", "MountedDisk", arguments, system],
       swiftSettings: strict),
     .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
     .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .testTarget(
-      name: "BaseImageTests", dependencies: ["BaseImage", "CLinux", "CopyOnWrite", "DiskIO", system],
+      name: "BaseImageTests", dependencies: ["BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "Threads", system],
       swiftSettings: strict),
     .testTarget(
       name: "CommandTests",
-      dependencies: ["cowmount", "BaseImage", "CopyOnWrite", "DiskIO", "FuseSession", arguments, logging, system],
+      dependencies: [
+        "cowmount", "BaseImage", "CopyOnWrite", "DiskIO", "FuseSession", "MountedDisk", arguments, logging, system,
+      ],
       swiftSettings: besideLibfuse),
     .testTarget(name: "MountTests", dependencies: ["CLinux", subprocess, system], swiftSettings: strict),
   ],

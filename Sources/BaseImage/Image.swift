@@ -21,9 +21,6 @@ public protocol Image: BaseReader {
   /// What is different from when the image was opened, in words, or nil where nothing is. Called every few seconds.
   func change() -> String?
 
-  /// Whether a file of somebody else may have to be opened again, for which the rights of the present are needed then.
-  var needsRightsLater: Bool { get }
-
   /// Whether reads mostly wait, as for another machine, so that more of them at once than there are processors are faster.
   var isRemote: Bool { get }
 
@@ -37,9 +34,6 @@ public protocol Image: BaseReader {
 extension Image {
   /// As many as the size has.
   public var dataSectors: UInt64 { (size + 511) / 512 }
-
-  /// No: what is needed is open.
-  public var needsRightsLater: Bool { false }
 
   /// No: what reads wait for is this machine.
   public var isRemote: Bool { false }

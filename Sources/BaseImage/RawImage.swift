@@ -45,7 +45,7 @@ public final class RawImage: Image {
       case .regular: size = status.size
       case .blockDevice: size = try file.blockDeviceSize()
       case .directory: throw ImageError.directory(path)
-      case .other: throw ImageError.notAnImage(path)
+      case .other, .symbolicLink: throw ImageError.notAnImage(path)
       }
       source = try path.resolved().string
       name = path.lastComponent?.string
@@ -69,6 +69,14 @@ public final class RawImage: Image {
 
   /// The open file, for others to inherit. It stays owned by this object.
   var descriptor: CInt { file.descriptor }
+
+  /// All that is needed to read the image.
+  public var descriptors: [CInt] {
+    switch direct {
+    case .none: [file.descriptor]
+    case .some(let direct): [file.descriptor, direct.descriptor]
+    }
+  }
 
   /// Bytes of the image that are data, in units of 512 bytes: never less than there are.
   public var dataSectors: UInt64 {

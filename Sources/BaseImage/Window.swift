@@ -41,9 +41,6 @@ public final class Window: Image {
   public func change() -> String? { base.change() }
 
   /// The base's.
-  public var needsRightsLater: Bool { base.needsRightsLater }
-
-  /// The base's.
   public var isRemote: Bool { base.isRemote }
 
   /// The base's.

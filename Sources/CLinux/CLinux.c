@@ -18,13 +18,10 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/types.h>
 #include <syslog.h>
@@ -105,46 +102,16 @@ int clinux_ofd_is_locked(int fd, int64_t byte) {
   return lock.l_type != F_UNLCK;
 }
 
-int clinux_begin_detaching(const char *path, int device) {
-  pid_t child = fork();
-  if (child != 0) return child;
-  // Other threads may hold locks of the C library for ever now: system calls only.
-  if (device != -1) close(device);
-  if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) _exit(0);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  execlp("fusermount3", "fusermount3", "-u", "-z", "-q", "--", path, (char *)NULL);
-  _exit(1);
+int clinux_is_automount(int fd) {
+  struct statfs status;
+  return fstatfs(fd, &status) == 0 && status.f_type == AUTOFS_SUPER_MAGIC;
 }
 
-int clinux_begin_write_back(const char *path, uint64_t number, int64_t start, int64_t count, int device, int *pipe) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) == -1) return -1;
-  pid_t child = fork();
-  if (child != 0) {
-    int error = errno;
-    close(ends[1]);
-    if (child == -1) close(ends[0]);
-    *pipe = child == -1 ? -1 : ends[0];
-    errno = error;
-    return child;
-  }
-  // Other threads may hold locks of the C library for ever now: system calls only.
-  close(device);
-  struct stat status;
-  char done = 0;
-  int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (file != -1 && fstat(file, &status) == 0 && status.st_dev == number) {
-    // A page that cannot be written back is told to whoever wrote it, and is no longer held.
-    unsigned flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-    done = sync_file_range(file, start, count, flags) == 0 || errno == EIO || errno == ENOSPC;
-  }
-  if (write(ends[1], &done, 1) != 1) _exit(1);
-  _exit(0);
+int clinux_write_back_range(int fd, int64_t start, int64_t count) {
+  const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  if (sync_file_range(fd, start, count, all) == 0 || errno == EIO || errno == ENOSPC || errno == EDQUOT) return 0;
+  return -1;
 }
-
-uint64_t clinux_device_number(unsigned major, unsigned minor) { return makedev(major, minor); }
 
 void clinux_close_from(int first) { syscall(SYS_close_range, first, ~0u, 0); }
 

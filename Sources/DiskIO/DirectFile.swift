@@ -28,6 +28,9 @@ public struct DirectFile: ~Copyable, Sendable {
     self.file = file
   }
 
+  /// The descriptor, which stays owned by this value.
+  public var descriptor: CInt { file.descriptor }
+
   private static func open(_ path: FilePath) -> File? {
     let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | clinux_o_direct
     for noatime in [clinux_o_noatime, 0] {

@@ -36,15 +36,20 @@ extension File {
 }
 
 extension File {
-  /// All of a small text file, such as those of /proc.
+  /// All of a small text file, such as those of /proc. What is no UTF-8 is replaced.
   public static func readText(_ path: FilePath) throws(Errno) -> String {
+    String(decoding: try readBytes(path), as: UTF8.self)
+  }
+
+  /// All bytes of a small file, such as those of /proc.
+  public static func readBytes(_ path: FilePath) throws(Errno) -> [UInt8] {
     let file = try open(path, O_RDONLY | O_CLOEXEC)
     var text: [UInt8] = []
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 16)
     defer { buffer.deallocate() }
     while true {
       let count = try retryingInterrupts { read(file.descriptor, buffer.baseAddress, buffer.count) }
-      guard count > 0 else { return String(decoding: text, as: UTF8.self) }
+      guard count > 0 else { return text }
       text.append(contentsOf: buffer[..<count])
     }
   }

@@ -68,11 +68,19 @@ public struct Timestamp: Equatable, Sendable {
   public var timespec: Glibc.timespec { Glibc.timespec(tv_sec: seconds, tv_nsec: nanoseconds) }
 }
 
+/// Which file it is, whatever it is called.
+public struct FileIdentity: Equatable, Sendable {
+  /// The device number of its file system.
+  public let device: UInt64
+  /// Its inode number.
+  public let inode: UInt64
+}
+
 /// What `stat(2)` tells of an open file, as far as cowmount asks.
 public struct FileStatus: Sendable {
   /// What kind of file it is.
   public enum Kind: Sendable {
-    case regular, directory, blockDevice, other
+    case regular, directory, blockDevice, symbolicLink, other
   }
 
   /// What kind of file it is.
@@ -91,6 +99,8 @@ public struct FileStatus: Sendable {
   public let modified: Timestamp
   /// Last change of the inode.
   public let changed: Timestamp
+  /// The file system that the file is on, and the file's number there: together no other file's.
+  public let identity: FileIdentity
 
   init(_ raw: stat) {
     kind =
@@ -98,6 +108,7 @@ public struct FileStatus: Sendable {
       case S_IFREG: .regular
       case S_IFDIR: .directory
       case S_IFBLK: .blockDevice
+      case S_IFLNK: .symbolicLink
       default: .other
       }
     size = UInt64(raw.st_size)
@@ -107,6 +118,7 @@ public struct FileStatus: Sendable {
     group = raw.st_gid
     modified = Timestamp(raw.st_mtim)
     changed = Timestamp(raw.st_ctim)
+    identity = FileIdentity(device: UInt64(raw.st_dev), inode: UInt64(raw.st_ino))
   }
 
   /// What a regular file would have that the caller creates now and fills with `size` bytes.
@@ -122,6 +134,7 @@ public struct FileStatus: Sendable {
     group = getegid()
     modified = .now
     changed = modified
+    identity = FileIdentity(device: 0, inode: 0)
   }
 
   /// The status of what `path` leads to, a symbolic link at its end followed or not.

@@ -30,6 +30,13 @@ extension File {
     return file
   }
 
+  /// Takes over the descriptor of a scratch file that another process made.
+  public static func scratch(adopting descriptor: CInt) -> File {
+    var file = File(adopting: descriptor)
+    file.takeFaultsOfProcess(.overlay)
+    return file
+  }
+
   private static func unlinkedTemporary(in directory: FilePath) throws(Errno) -> File {
     let template = directory.appending("cowmount.XXXXXX")
     let descriptor = try retryingInterrupts { template.withPlatformString { clinux_unlinked_temporary($0) } }

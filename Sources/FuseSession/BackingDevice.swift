@@ -7,17 +7,11 @@
 import DiskIO
 import SystemPackage
 
-/// The bdi of a mount in sysfs (Documentation/ABI/testing/sysfs-class-bdi).
-struct BackingDevice {
-  private let directory: FilePath
-
-  /// The bdi of the mount with this device number, `major:minor`.
-  init(device: String) {
-    directory = FilePath("/sys/class/bdi").appending(device)
-  }
-
-  /// Raises the limits. What cannot be raised stays: the mount is slower then, not wrong.
-  func raiseLimits() {
+extension StandingMount {
+  /// Raises the limits, through the bdi of the mount in sysfs (Documentation/ABI/testing/sysfs-class-bdi). What cannot be
+  /// raised stays: the mount is slower then, not wrong.
+  public func raiseLimits() {
+    let directory = FilePath("/sys/class/bdi").appending(device)
     for (name, value) in [("read_ahead_kb", "4096"), ("strict_limit", "0"), ("max_ratio", "100")] {
       try? File.write(value, to: directory.appending(name))
     }

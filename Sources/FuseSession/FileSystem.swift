@@ -74,7 +74,7 @@ public struct FileSystemStatistics: Sendable {
 /// A class and not a protocol: libfuse's callbacks carry one pointer, and from that to the override is a single indirect
 /// call without retain, release or existential box. Calls come from several threads at once.
 ///
-/// Creating, removing and renaming are refused (EPERM) by the session itself; what is missing here (flush, fsync, xattr …)
+/// Creating, removing and renaming are refused (EPERM) by the session itself; what is missing here (fsync, xattr …)
 /// is answered with ENOSYS once, whereupon the kernel treats it as done and does not ask again.
 open class FileSystem: @unchecked Sendable {
   // SAFETY: no stored properties. Subclasses answer for theirs.
@@ -116,7 +116,11 @@ open class FileSystem: @unchecked Sendable {
   }
 
   /// Takes all of `bytes` at `offset`, which may be beyond the end of the file.
-  open func write(_ request: consuming Request, inode: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer) {
+  ///
+  /// - Parameter wasHeldBack: whether the writer has had its answer, and the bytes come from the kernel's cache.
+  open func write(
+    _ request: consuming Request, inode: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer, wasHeldBack: Bool
+  ) {
     request.fail(.isDirectory)
   }
 

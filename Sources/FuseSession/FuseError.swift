@@ -18,10 +18,18 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
   case notEmpty(FilePath)
   /// The remains of an earlier mount could not be taken away.
   case stuck(FilePath)
+  /// The path goes through a symbolic link that root cannot trust.
+  case foreignLink(FilePath, FilePath)
+  /// What was mounted is not there any more, or something else is.
+  case displaced(FilePath)
+  /// What the kernel shows of a mounted file could not be set right.
+  case uncorrected(FilePath, Errno)
   /// A system call on the mountpoint failed.
   case mountpoint(FilePath, Errno)
   /// libfuse or fusermount3 refused; their own words.
   case refused(FilePath, String)
+  /// The kernel's device that the mount was made with cannot be served; libfuse's words.
+  case unservable(String)
   /// A mount option asks for requests over io_uring.
   case overUring(option: String)
   /// The serving threads could not be started.
@@ -46,10 +54,21 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
       "mountpoint \(path) is not empty; choose an empty directory, or pass --nonempty to hide what is in it"
     case .stuck(let path):
       "a dead mount at \(path) cannot be cleared; unmount it as the one who mounted it: fusermount3 -uz \(path)"
+    case .foreignLink(let path, let link):
+      """
+      mountpoint \(path) leads through the symbolic link \(link), which somebody else made or may change; name the place \
+      that is meant
+      """
+    case .displaced(let path):
+      "the mount at \(path) was moved or covered as soon as it stood; see who else uses that directory"
+    case .uncorrected(let path, let error):
+      "cannot show the right size and time at \(path): \(error)"
     case .mountpoint(let path, let error):
       "cannot use the mountpoint \(path): \(error)"
     case .refused(let path, let words):
       "cannot mount at \(path): \(words)"
+    case .unservable(let words):
+      "cannot serve the mount: \(words)"
     case .overUring(let option):
       "-o \(option): requests over io_uring are not supported; leave it out"
     case .noThreads(let error):

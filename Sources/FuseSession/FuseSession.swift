@@ -1,8 +1,10 @@
-// A mounted file system from its first moment to its last.
+// A mounted file system from its first moment to its last, in two processes. One has rights: it checks the options and
+// mounts. The other has none, and serves: it gets the descriptor of the FUSE device that the first one mounted with. Both
+// have the session that was made before they parted.
 //
 // The order of things: options are checked and libfuse's session is made; the mount appears; workers start and the kernel
 // agrees on the protocol (ready); requests are served. It ends from outside (somebody unmounts: the workers' reads report
-// it) or from inside (a signal): the mount is detached while the workers still serve, because the kernel then writes back
+// it) or because it is told to: the mount is detached while the workers still serve, because the kernel then writes back
 // what it has cached, and only then are the workers told to leave. Closing the device ends what is still open with
 // ENOTCONN. libfuse's own unmount closes the device first and unmounts by path whatever is there; it is not used.
 
@@ -12,51 +14,34 @@ import DiskIO
 import Glibc
 import Synchronization
 import SystemPackage
+import Threads
 
-/// One mount of one file system. Used by the thread that created it.
+/// One mount of one file system. In each process, used by one thread.
 public final class FuseSession {
   let session: OpaquePointer
-  let state: SessionState
-  let mountpoint: Mountpoint
-  /// The device number of the mount, as long as it stands.
-  var device: String?
+  /// Where callbacks find the state. It outlives this object: so may workers.
+  private let slot: UnsafeMutablePointer<UnsafeRawPointer?>
+  private let isReadOnly: Bool
+  var state: SessionState?
   var workers: [Worker] = []
-  private(set) var lookout: Lookout?
-  /// A signal to end that came while the mount was being made.
-  private(set) var early: CInt?
-
-  /// Signals that ``waitForEnd(report:)`` waits for and that end a session.
-  static let endings = [SIGINT, SIGTERM, SIGHUP]
-  /// The signal that asks a session how things are.
-  static let report = SIGUSR1
-  /// All that the watcher takes.
-  static let watched: sigset_t = {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    for signal in endings + [report, SessionState.wakeUp] { sigaddset(&signals, signal) }
-    return signals
-  }()
+  var lookout: Lookout?
 
   /// Prepares a session. Nothing is mounted yet.
   ///
-  /// From here on the calling thread, and threads it starts, have SIGINT, SIGTERM, SIGHUP and SIGUSR1 blocked: the session
-  /// takes them.
-  ///
   /// - Parameters:
-  ///   - fileSystem: what answers.
-  ///   - mountpoint: where it appears.
   ///   - options: mount options as fuse programs take them with `-o`, one each.
-  public init(_ fileSystem: FileSystem, at mountpoint: Mountpoint, options: [String]) throws(FuseError) {
+  ///   - place: the mountpoint, for messages.
+  ///   - isReadOnly: whether the options have the kernel refuse writes.
+  public init(options: [String], place: FilePath, isReadOnly: Bool) throws(FuseError) {
     // Newer libraries take it, and without the capability do nothing.
     if let option = options.first(where: { $0.utf8.starts(with: "io_uring".utf8) }) {
       throw .overUring(option: option)
     }
     try Self.checkDevice()
-    Worker.installInterruptHandler()
-    Self.blockSignals()
     FuseLog.install()
-    state = SessionState(fileSystem: fileSystem, watcher: pthread_self())
-    self.mountpoint = mountpoint
+    self.isReadOnly = isReadOnly
+    slot = .allocate(capacity: 1)
+    slot.initialize(to: nil)
 
     var arguments = fuse_args()
     defer { fuse_opt_free_args(&arguments) }
@@ -67,16 +52,10 @@ public final class FuseSession {
     }
     var operations = makeOperations()
     let size = MemoryLayout.size(ofValue: operations)
-    let userdata = Unmanaged.passUnretained(state).toOpaque()
-    guard let session = cfuse_session_new(&arguments, &operations, size, userdata) else {
-      throw .refused(mountpoint.path, FuseLog.take(or: "libfuse does not take the options \(options)"))
+    guard let session = cfuse_session_new(&arguments, &operations, size, slot) else {
+      throw .refused(place, FuseLog.take(or: "libfuse does not take the options \(options)"))
     }
     self.session = session
-  }
-
-  deinit {
-    // Workers that would not leave still use libfuse's session; the process is about to end.
-    if stop() { fuse_session_destroy(session) }
   }
 
   private static func checkDevice() throws(FuseError) {
@@ -94,68 +73,80 @@ public final class FuseSession {
     return path.split(separator: ":").map(String.init) + ["/usr/bin", "/bin"]
   }
 
-  private static func blockSignals() {
-    var signals = watched
-    // Only waited for while the mount is detached.
-    sigaddset(&signals, SIGCHLD)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
+  // MARK: With rights
+
+  /// Mounts.
+  ///
+  /// - Returns: the FUSE device to serve the mount by. Whoever has it open keeps the mount alive.
+  public func mount(at mountpoint: Mountpoint) throws(FuseError) -> File {
+    // Root mounts on what was looked at. fusermount3 takes no descriptor; it looks for itself, with the user's rights.
+    let place = geteuid() == 0 ? mountpoint.pinned.place.link : mountpoint.path
+    // fusermount3 writes what it has to say to standard error itself.
+    let result = FuseLog.capturingStandardError {
+      place.withPlatformString { fuse_session_mount(session, $0) }
+    }
+    guard result == 0 else {
+      let words = FuseLog.take(or: "the kernel refused").replacing(place.string, with: mountpoint.path.string)
+      throw .refused(mountpoint.path, words)
+    }
+    FuseLog.takesOver = false
+    return File(adopting: fuse_session_fd(session))
   }
 
-  // MARK: Beginning
+  // MARK: Without rights
 
-  /// Mounts, starts `threads` workers, and waits until the kernel has agreed: when this returns, the mount answers.
+  /// Takes over a FUSE device, starts `threads` workers, and waits until the kernel has agreed: when this returns, the mount
+  /// answers.
   ///
   /// - Parameters:
+  ///   - fileSystem: what answers.
+  ///   - device: a descriptor of the device, from ``mount(at:)``.
   ///   - threads: how many serve.
-  ///   - eachThread: what each thread that is started does before anything else.
   ///   - lookRound: called every few seconds while requests come, and once after the last of them. It may take as long as
   ///     it likes, or never return.
-  public func start(
-    threads: Int, eachThread: @escaping @Sendable () -> Void, lookRound: sending @escaping () -> Void
+  public func serve(
+    _ fileSystem: FileSystem, on device: consuming File, threads: Int, lookRound: sending @escaping () -> Void
   ) throws(FuseError) {
-    // fusermount3 writes what it has to say to standard error itself.
-    let result = FuseLog.capturingStandardError { fuse_session_mount(session, mountpoint.path.string) }
-    guard result == 0 else { throw .refused(mountpoint.path, FuseLog.take(or: "the kernel refused")) }
-    device = mountpoint.device()
-    if let device { BackingDevice(device: device).raiseLimits() }
-    do { lookout = try Lookout(first: eachThread, look: lookRound) } catch { throw .noThreads(error) }
-    for _ in 0..<threads {
-      do {
-        workers.append(try Worker(serving: session, state: state, first: eachThread))
-      } catch {
-        // A few are enough; none is not.
-        if workers.isEmpty { throw .noThreads(error) }
-        break
-      }
+    // libfuse's own, which outlives this object as its workers may.
+    let descriptor = fcntl(device.descriptor, F_DUPFD_CLOEXEC, 0)
+    guard descriptor != -1, fuse_session_mount(session, "/dev/fd/\(descriptor)") == 0 else {
+      throw .unservable(FuseLog.take(or: "libfuse does not take the device"))
     }
-    while !state.isReady.load(ordering: .acquiring) {
-      let signal = waitForSignal()
-      // A wake-up that comes together with it is taken second.
-      if Self.endings.contains(signal) { early = signal }
-      let canServe = early == nil && state.workerCount.load(ordering: .acquiring) > 0
-      guard canServe || state.isReady.load(ordering: .acquiring) else {
-        throw .refused(mountpoint.path, FuseLog.take(or: "interrupted"))
+    Worker.installInterruptHandler()
+    do throws(Errno) {
+      let state = try SessionState(fileSystem: fileSystem, isReadOnly: isReadOnly)
+      self.state = state
+      slot.pointee = UnsafeRawPointer(Unmanaged.passRetained(state).toOpaque())
+      lookout = try Lookout(look: lookRound)
+      try startWorkers(threads, state)
+      while !state.isReady.load(ordering: .acquiring) {
+        guard state.workerCount.load(ordering: .acquiring) > 0 else { throw .socketNotConnected }
+        waitForWake()
       }
+    } catch .socketNotConnected {
+      throw .unservable(FuseLog.take(or: "interrupted"))
+    } catch {
+      throw .noThreads(error)
     }
-    correctRootFile()
     FuseLog.takesOver = false
   }
 
-  /// The kernel makes up the root's attributes before it knows anybody to ask. With the writeback cache it then trusts its
-  /// own size and times of a regular file, and would show an empty one: so they are set, as a user would set them. The
-  /// workers serve that.
-  private func correctRootFile() {
-    guard let file = state.fileSystem.rootFile else { return }
-    let path = mountpoint.path.string
-    truncate(path, off_t(file.size))
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(clinux_utime_omit)), file.modified.timespec]
-    utimensat(AT_FDCWD, path, times, 0)
+  private func startWorkers(_ count: Int, _ state: SessionState) throws(Errno) {
+    for _ in 0..<count {
+      do {
+        workers.append(try Worker(serving: session, state: state))
+      } catch {
+        // A few are enough; none is not.
+        if workers.isEmpty { throw error }
+        return
+      }
+    }
   }
 
-  // MARK: Kernel cache
-
-  /// Lets a file system reach the kernel's cache of this mount. The access is good until the session is gone.
-  public var kernelCache: KernelCache {
-    KernelCache(mountpoint: mountpoint, device: device ?? "", descriptor: fuse_session_fd(session), state: state)
+  /// Lets a file system reach the kernel's cache of this mount, once it is served.
+  ///
+  /// - Parameter ask: how the kernel is made to write back. Called by workers.
+  public func kernelCache(ask: @escaping KernelCache.Ask) -> KernelCache? {
+    state.map { KernelCache(state: $0, ask: ask) }
   }
 }

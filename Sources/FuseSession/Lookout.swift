@@ -1,9 +1,10 @@
 // Looking round now and then, on a thread of its own: what is looked at may hang, such as an image on another mount whose
-// server does not answer, and who waits for signals must not hang with it.
+// server does not answer, and who waits for the end must not hang with it.
 
 import Glibc
 import Synchronization
 import SystemPackage
+import Threads
 
 /// A thread that looks round each time it is asked to. It lives as long as the process.
 final class Lookout: @unchecked Sendable {
@@ -11,12 +12,11 @@ final class Lookout: @unchecked Sendable {
   private let request = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
   private let isRequested = Atomic(false)
 
-  /// Starts the thread, which does `first` before anything else.
-  init(first: @escaping @Sendable () -> Void, look: sending @escaping () -> Void) throws(Errno) {
+  /// Starts the thread.
+  init(look: sending @escaping () -> Void) throws(Errno) {
     request.initialize(to: sem_t())
     sem_init(request, 0, 0)
     let thread = try startThread { [self] in
-      first()
       while true {
         while sem_wait(request) == -1 {}
         _ = isRequested.exchange(false, ordering: .acquiringAndReleasing)

@@ -51,6 +51,12 @@ func makeOperations() -> fuse_lowlevel_ops {
     }
     Request(request).succeed()
   }
+  operations.flush = { request, _, info in
+    guard let request, let info else { return }
+    guard info.pointee.flags & O_ACCMODE != O_RDONLY else { return Request(request).succeed() }
+    let owed = SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { $0.heldBack.take() }
+    if let owed { Request(request).fail(owed) } else { Request(request).succeed() }
+  }
   operations.readdir = { request, inode, size, offset, _ in
     withFileSystem(request) {
       $0.readDirectory($1, inode: inode, from: Int(offset), size: size, answer: Worker.answerBuffer)
@@ -61,10 +67,12 @@ func makeOperations() -> fuse_lowlevel_ops {
       $0.read($1, inode: inode, offset: UInt64(offset), size: size, answer: Worker.answerBuffer)
     }
   }
-  operations.write = { request, inode, bytes, count, offset, _ in
+  operations.write = { request, inode, bytes, count, offset, info in
+    let wasHeldBack = info?.pointee.writepage == 1
     withFileSystem(request) {
       $0.write(
-        $1, inode: inode, offset: UInt64(offset), bytes: UnsafeRawBufferPointer(start: bytes, count: count))
+        $1, inode: inode, offset: UInt64(offset), bytes: UnsafeRawBufferPointer(start: bytes, count: count),
+        wasHeldBack: wasHeldBack)
     }
   }
   operations.fallocate = { request, inode, mode, offset, count, _ in

@@ -13,20 +13,23 @@
 // 1 MiB of memory from the beginning. And libfuse ends those threads in its own loops only.
 
 import CFuse
+import CLinux
+import DiskIO
 import Glibc
 import Synchronization
+import SystemPackage
 
 /// Shared by a session, its workers and the callbacks.
 final class SessionState: Sendable {
   let fileSystem: FileSystem
+  /// Whether the kernel refuses writes, so that it has none to hold back.
+  let isReadOnly: Bool
   /// Set once the kernel and we have agreed: from then on the mount answers.
   let isReady = Atomic(false)
   /// Set to make workers leave after the request at hand.
   let isStopping = Atomic(false)
   /// Set by the first worker that finds the mount gone. Others may still be serving.
   let isOver = Atomic(false)
-  /// Set where a worker left because the device failed, and not because the mount is gone.
-  let hasFailed = Atomic(false)
   /// The workers' memory for requests.
   let requestMemory = RequestMemory()
   /// Whether the watcher wants to hear of the next request. So it looks round while there is work, and an idle mount
@@ -34,47 +37,46 @@ final class SessionState: Sendable {
   let watcherRests = Atomic(false)
   /// How often the file is open for writing.
   let writers = Atomic(0)
-  /// Processes that wrote back and may be about to end.
-  private let children = Mutex<[pid_t]>([])
+  /// What the kernel was told of writes that it had held back and that failed.
+  let heldBack = HeldBackErrors()
   /// Workers that serve.
   let workerCount = Atomic(0)
-  /// The thread that waits for readiness and for the end.
-  let watcher: pthread_t
+  /// Wakes whoever waits for readiness and for the end: a counter to poll for.
+  let wakeUp: File
 
-  /// Wakes the watcher. It is blocked there, so that only a wait takes it.
-  static let wakeUp = SIGUSR2
-
-  init(fileSystem: FileSystem, watcher: pthread_t) {
+  init(fileSystem: FileSystem, isReadOnly: Bool) throws(Errno) {
     self.fileSystem = fileSystem
-    self.watcher = watcher
+    self.isReadOnly = isReadOnly
+    let event = clinux_event()
+    guard event != -1 else { throw .current }
+    wakeUp = File(adopting: event)
   }
 
+  /// The state behind what libfuse hands to callbacks: the place that has it from the moment that serving begins.
+  @inline(__always)
   static func from(_ userdata: UnsafeMutableRawPointer?) -> Unmanaged<SessionState> {
-    guard let userdata else { preconditionFailure("libfuse lost the session's state") }
-    return Unmanaged.fromOpaque(userdata)
-  }
-
-  func add(child: pid_t) { children.withLock { $0.append(child) } }
-
-  /// Takes the exit status of those that have ended. One cannot be waited for before the request that it was for is
-  /// answered: its end closes the file, which the request keeps locked.
-  func reapChildren() {
-    children.withLock { $0.removeAll { waitpid($0, nil, WNOHANG) != 0 } }
+    guard let state = userdata?.assumingMemoryBound(to: UnsafeRawPointer?.self).pointee else {
+      preconditionFailure("a request before there is anybody to serve it")
+    }
+    return Unmanaged.fromOpaque(state)
   }
 
   func wakeWatcher() {
-    pthread_kill(watcher, Self.wakeUp)
+    var one: UInt64 = 1
+    _ = write(wakeUp.descriptor, &one, MemoryLayout.size(ofValue: one))
   }
 
   /// Chooses among what the kernel offers.
   ///
   /// The writeback cache turns small buffered writes into large ones and lets the kernel own size and mtime, which is
-  /// right because nobody else changes the file. Splicing is left out: requests then pass through a pipe, and a write's
-  /// bytes have to end in the overlay's mapping anyway. So are parallel direct writes (FOPEN_PARALLEL_DIRECT_WRITES): the
-  /// kernel grants them only with FOPEN_DIRECT_IO, and that takes the page cache and shared mappings from everybody.
+  /// right because nobody else changes the file. A mount that nobody can write to goes without: the kernel would trust
+  /// what it makes up for a file that is a mount's root, and would not let itself be corrected. Splicing is left out:
+  /// requests then pass through a pipe, and a write's bytes have to end in the overlay's mapping anyway. So are parallel
+  /// direct writes (FOPEN_PARALLEL_DIRECT_WRITES): the kernel grants them only with FOPEN_DIRECT_IO, and that takes the
+  /// page cache and shared mappings from everybody.
   func negotiate(_ connection: inout fuse_conn_info) {
-    cfuse_want(
-      &connection, cfuse_async_read | cfuse_async_dio | cfuse_writeback_cache | cfuse_parallel_dirops)
+    let writeback = isReadOnly ? 0 : cfuse_writeback_cache
+    cfuse_want(&connection, cfuse_async_read | cfuse_async_dio | writeback | cfuse_parallel_dirops)
     connection.max_write = UInt32(AnswerBuffer.size)
     connection.max_readahead = UInt32(AnswerBuffer.size)
     connection.max_background = 128

@@ -13,22 +13,20 @@ import DiskIO
 import Glibc
 import Synchronization
 import SystemPackage
+import Threads
 
 /// One serving thread.
 struct Worker {
   let thread: pthread_t
 
-  /// Interrupts a worker that waits for a request, so that it looks at `isStopping`. The same signal wakes the watcher,
-  /// which has it blocked; both are sent to one thread only.
-  static let interrupt = SessionState.wakeUp
+  /// Interrupts a worker that waits for a request, so that it looks at `isStopping`.
+  static let interrupt = SIGUSR2
 
-  /// Starts a worker, which does `first` before anything else.
+  /// Starts a worker.
   ///
   /// - Throws: the error of `pthread_create` (`.resourceTemporarilyUnavailable`) or of its memory.
-  init(
-    serving session: OpaquePointer, state: SessionState, first: @escaping @Sendable () -> Void
-  ) throws(Errno) {
-    let context = try Context(session: session, state: state, first: first)
+  init(serving session: OpaquePointer, state: SessionState) throws(Errno) {
+    let context = try Context(session: session, state: state)
     state.workerCount.add(1, ordering: .relaxed)
     do {
       thread = try startThread { context.serve() }
@@ -43,8 +41,6 @@ struct Worker {
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { _ in }
     sigaction(interrupt, &action, nil)
-    // A thread that was there before the session and does not block it must not end the process either.
-    sigaction(FuseSession.report, &action, nil)
   }
 
   /// The calling worker's memory. Only within a callback of libfuse.
@@ -61,13 +57,12 @@ private final class Context: @unchecked Sendable {
   // any thread for receiving and processing.
   private let session: OpaquePointer
   private let state: SessionState
-  private let first: @Sendable () -> Void
   private let bytes: LazyMemory
   private let vectors: LazyMemory
 
   private static let vectorCount = 1024
 
-  init(session: OpaquePointer, state: SessionState, first: @escaping @Sendable () -> Void) throws(Errno) {
+  init(session: OpaquePointer, state: SessionState) throws(Errno) {
     let bytes = try LazyMemory(capacity: AnswerBuffer.size)
     try bytes.makeAccessible(AnswerBuffer.size)
     let vectorBytes = Self.vectorCount * MemoryLayout<iovec>.stride
@@ -75,7 +70,6 @@ private final class Context: @unchecked Sendable {
     try vectors.makeAccessible(vectorBytes)
     self.session = session
     self.state = state
-    self.first = first
     self.bytes = bytes
     self.vectors = vectors
   }
@@ -91,7 +85,6 @@ private final class Context: @unchecked Sendable {
     pthread_sigmask(SIG_UNBLOCK, &interrupt, nil)
     withUnsafeMutablePointer(to: &answer) {
       clinux_set_thread_pointer($0)
-      first()
       serveRequests()
       clinux_set_thread_pointer(nil)
     }
@@ -111,10 +104,8 @@ private final class Context: @unchecked Sendable {
       case -EINTR, -EAGAIN: continue
       // 0 is the end of the mount; anything else is a device that cannot be read any more.
       default:
-        if result < 0 {
-          // Others may go on: this one may have had no memory.
-          state.hasFailed.store(true, ordering: .releasing)
-        } else if !state.isOver.exchange(true, ordering: .acquiringAndReleasing) {
+        // Others may go on: this one may have had no memory.
+        if result == 0, !state.isOver.exchange(true, ordering: .acquiringAndReleasing) {
           state.wakeWatcher()
         }
         return

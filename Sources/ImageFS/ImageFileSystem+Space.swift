@@ -82,8 +82,7 @@ extension ImageFileSystem {
     for _ in 0..<64 where cache.mayHoldWrites {
       let hole = found.hole
       guard hole.lowerBound < hole.upperBound else { break }
-      let name = fileInode == rootInode ? nil : name
-      guard cache.writeBack(name, from: hole.lowerBound, to: hole.upperBound) else {
+      guard cache.writeBack(from: hole.lowerBound, to: hole.upperBound) else {
         // Calling a hole data is allowed, the other way round is not.
         let size = disk.size
         return offset >= size ? nil : seeksData ? offset : size

@@ -160,7 +160,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   }
 
   public override func write(
-    _ request: consuming Request, inode: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer
+    _ request: consuming Request, inode: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer, wasHeldBack: Bool
   ) {
     guard inode == fileInode else { return request.fail(.isDirectory) }
     do {
@@ -168,6 +168,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
       request.reply(written: bytes.count)
     } catch {
       problems.report("write of \(bytes.count) bytes at \(offset)", error)
+      if wasHeldBack { kernelCache?.refused(error) }
       request.fail(error)
     }
   }

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Glibc
+internal import MountedDisk
 
 @main
 struct Cowmount: ParsableCommand {
@@ -47,6 +48,11 @@ struct Cowmount: ParsableCommand {
   }
 
   private static func end(with error: any Error) -> Never {
+    // The log has said why.
+    if error is MountEndedBadly { Glibc.exit(1) }
+    if let failure = error as? MountFailure, failure.isUsage {
+      return end(with: ValidationError(failure.description))
+    }
     let code = exitCode(for: error)
     if code == .success {
       // Help and version are answers, and may have many lines.
@@ -55,21 +61,7 @@ struct Cowmount: ParsableCommand {
     }
     // Without `--help`'s text: one line, and where to read more.
     let hint = code == .validationFailure ? " (see cowmount --help)" : ""
-    complain(message(for: error) + hint)
+    Console.complain(message(for: error) + hint)
     Glibc.exit(code.rawValue)
-  }
-
-  /// Writes a line to standard error.
-  static func complain(_ message: String) {
-    let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-    writeToStandardError("cowmount: \(line)\n")
-  }
-}
-
-/// Writes all of `text`, unbuffered; who closed standard error does not want it.
-func writeToStandardError(_ text: String) {
-  var text = text
-  text.withUTF8 { bytes in
-    _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count)
   }
 }

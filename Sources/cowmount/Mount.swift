@@ -1,14 +1,8 @@
-// cowmount mount: the options, what they may be, and what a mount is made of. How the process goes to the background is
-// in Background.swift.
+// cowmount mount: the options, and what they may be. What is done with them is in MountedDisk.
 
 internal import ArgumentParser
-internal import BaseImage
 internal import CopyOnWrite
-internal import DiskIO
-internal import FuseSession
-internal import Glibc
-internal import ImageFS
-internal import Logging
+internal import MountedDisk
 internal import SystemPackage
 
 struct Mount: ParsableCommand {
@@ -127,99 +121,33 @@ struct Mount: ParsableCommand {
     !name.utf8.contains(UInt8(ascii: "/")) && name != "." && name != ".." && (1...255).contains(name.utf8.count)
   }
 
-  mutating func run() throws {
-    Privileges.closeInherited()
-    // A reader of our messages who went away must not take the mount with it.
-    signal(SIGPIPE, SIG_IGN)
-    let starter = try foreground ? nil : Background.enter()
-    Log.start(toSystem: !foreground, verbose: verbose)
-    try serve { starter?.ready() }
+  func run() throws {
+    try source.check(image)
+    try MountedDisk.run(settings)
   }
 
-  /// Everything from looking at the image to the end of the mount. `ready` is called when the mount can be used.
-  private func serve(ready: () -> Void) throws {
-    let image = try openImage()
-    let mountpoint = try Mountpoint(FilePath(self.mountpoint), allowNonEmpty: nonempty, deadType: "fuse.cowmount")
-    if mountpoint.clearedDeadMount {
-      Cowmount.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
+  /// What the options come to.
+  private var settings: MountSettings {
+    guard let geometry = Geometry(blockSize: Int(blockSize.bytes)) else { preconditionFailure("validate() checks it") }
+    var source = source.settings(image)
+    source.sharesWithWriters = forceShare
+    source.avoidsCache = baseCache == .none
+    var settings = MountSettings(source, at: FilePath(mountpoint), geometry: geometry)
+    settings.window = window.settings
+    settings.name = name
+    settings.overlay = memory ? .memory : .directory(overlayDir.map { FilePath($0) })
+    settings.maxOverlay = maxOverlay?.bytes
+    settings.detectsZeroes = detectZeroes == .on
+    settings.copies = copy.settings
+    settings.isReadOnly = readOnly
+    settings.allowsNonEmpty = nonempty
+    settings.threads = threads
+    settings.fuseOptions = { [mountOptions, readOnly] in
+      MountOptions(mountOptions).forFuse(image: $0, readOnly: readOnly)
     }
-    let disk = try makeDisk(over: image, mountpoint: mountpoint)
-    copy.checkSpace(for: image, in: disk)
-    let fileSystem = try makeFileSystem(disk, image: image, mountpoint: mountpoint)
-    let session = try FuseSession(
-      fileSystem, at: mountpoint, options: MountOptions(mountOptions).forFuse(image: image.source, readOnly: readOnly))
-    var watch = Watch(image: image, disk: disk)
-    let drop = { @Sendable in Privileges.drop(for: image) }
-    try session.start(threads: threads ?? Self.threads(for: image), eachThread: drop) { watch.look() }
-    drop()
-    fileSystem.attach(session.kernelCache)
-    let logger = Logger(label: "cowmount")
-    logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
-    ready()
-    let prefetch = copy.prefetch ? Prefetch(disk, of: image) : nil
-    let statistics = Statistics(image: image, disk: disk)
-    let end = session.waitForEnd { statistics.tell(.notice) }
-    // Before workers are waited for.
-    image.prepareToEnd()
-    prefetch?.stop()
-    switch end {
-    case .unmounted: logger.info("unmounted")
-    case .failed: logger.error("the kernel's FUSE device failed; the mount ends")
-    case .signal(let signal): logger.info("ending on signal \(signal)")
-    }
-    let isIdle = session.stop()
-    statistics.tell(.info)
-    if !isIdle { _exit(0) }
-    if end == .failed { throw ExitCode.failure }
-  }
-
-  private func openImage() throws -> any Image {
-    let image = try source.open(
-      image, sharesWithWriters: forceShare, avoidsCache: baseCache == .none, overlayDir: overlayDir, inMemory: memory,
-      starter: foreground ? nil : getppid())
-    return try window.window(over: image) { Cowmount.complain($0) }
-  }
-
-  private static let mostThreads = 16
-
-  private static func threads(for image: any Image) -> Int {
-    image.isRemote ? mostThreads : min(mostThreads, max(4, 2 * sysconf(CInt(_SC_NPROCESSORS_ONLN))))
-  }
-
-  private func makeDisk(over image: any Image, mountpoint: Mountpoint) throws -> CowDisk {
-    var options = CowDisk.Options(
-      maxOverlay: maxOverlay?.bytes, detectZeroes: detectZeroes == .on,
-      copyOnRead: try copy.copyOnRead(avoiding: mountpoint))
-    let overlay: Overlay
-    if memory {
-      overlay = .memory
-      options.maxOverlay = options.maxOverlay ?? Overlay.defaultMemory
-    } else {
-      overlay = try Overlay(directory: overlayDir, avoiding: mountpoint)
-    }
-    return try overlay.disk(over: image, blockSize: Int(blockSize.bytes), options: options)
-  }
-
-  private func makeFileSystem(
-    _ disk: CowDisk, image: any Image, mountpoint: Mountpoint
-  ) throws -> ImageFileSystem {
-    if name != nil, !mountpoint.isDirectory {
-      throw ValidationError("--name has no meaning where the mountpoint is a file: the file keeps its name")
-    }
-    guard let fileName = name ?? image.name else {
-      throw ValidationError("\(self.image) has no name; give one with --name")
-    }
-    let owner = Owner(of: image.status, readOnly: readOnly)
-    let time = image.status.modified
-    // Who may go through the mountpoint may go through the mount.
-    let directory = InodeAttributes.directory(
-      inode: rootInode, permissions: mountpoint.permissions, user: mountpoint.user, group: mountpoint.group, time: time)
-    let file = InodeAttributes.file(
-      inode: mountpoint.isDirectory ? rootInode + 1 : rootInode, permissions: owner.permissions, user: owner.user,
-      group: owner.group, time: time)
-    return ImageFileSystem(
-      disk, name: fileName, file: file, directory: mountpoint.isDirectory ? directory : nil,
-      baseSectors: image.dataSectors, isReadOnly: readOnly)
+    settings.staysInForeground = foreground
+    settings.isVerbose = verbose
+    return settings
   }
 }
 
@@ -233,28 +161,4 @@ enum Switch: String, ExpressibleByArgument {
 /// What the kernel caches of the file that an image is in.
 enum BaseCache: String, ExpressibleByArgument {
   case none, `default`
-}
-
-/// Whom the exposed file belongs to, and what they may do.
-struct Owner {
-  let user: uid_t
-  let group: gid_t
-  let permissions: mode_t
-
-  /// For root, the image's own owner and permissions, so that the kernel's check lets in whom the image lets in. An
-  /// ordinary user's mount belongs to that user, who could read the image; others get no more than everybody gets.
-  init(of image: FileStatus, readOnly: Bool) {
-    let ownerBits: mode_t = readOnly ? 0o400 : 0o600
-    if geteuid() == 0 {
-      user = image.user
-      group = image.group
-      permissions = (image.permissions & 0o777) | (readOnly ? 0 : 0o200)
-    } else {
-      user = geteuid()
-      group = getegid()
-      let others = image.permissions & 0o007
-      let sameGroup = group == image.group ? image.permissions & 0o070 : others << 3
-      permissions = ownerBits | sameGroup | others
-    }
-  }
 }

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import BaseImage
 internal import CopyOnWrite
+internal import MountedDisk
 
 struct Partitions: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -33,16 +34,22 @@ struct Partitions: ParsableCommand {
   }
 
   func run() throws {
+    try source.check(image)
     Log.start(toSystem: false, verbose: false)
+    var settings = source.settings(image)
     // Only looking: a table that a running machine has on its disk is as good as another.
-    let image = try source.open(image, sharesWithWriters: true)
-    let table = try image.inPartitionTable(sectorSize: sectorSize) { $0 }
+    settings.sharesWithWriters = true
+    try ImageLook.run(settings, work: show)
+  }
+
+  private func show(_ image: any Image) throws {
+    let table = try image.inPartitionTable(sectorSize: sectorSize?.bytes) { $0 }
     if json {
       print(Self.json(table, of: image).text)
     } else {
       print("\(self.image): \(Self.summary(table)), \(image.size) bytes (\(humanSize(image.size)))")
       for line in Self.lines(table) { print(line) }
-      for note in table.notes { Cowmount.complain("\(self.image): \(note)") }
+      for note in table.notes { Console.complain("\(self.image): \(note)") }
     }
   }
 
@@ -116,15 +123,4 @@ struct Partitions: ParsableCommand {
 extension Partition {
   /// Bytes of it.
   fileprivate var size: UInt64 { bytes.upperBound - bytes.lowerBound }
-}
-
-/// A size with at most one decimal, rounded down: `512 MiB`, `1.5 GiB`.
-func humanSize(_ bytes: UInt64) -> String {
-  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-  var power = 0
-  while power + 1 < units.count, bytes >> (10 * UInt64(power + 1)) > 0 { power += 1 }
-  let unit: UInt64 = 1 << (10 * UInt64(power))
-  // Of a unit's rest, at most 1023/1024, ten times that fits wherever the unit is an exbibyte or less.
-  let tenth = bytes % unit * 10 / unit
-  return tenth == 0 ? "\(bytes / unit) \(units[power])" : "\(bytes / unit).\(tenth) \(units[power])"
 }

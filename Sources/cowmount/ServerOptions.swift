@@ -3,7 +3,6 @@
 internal import ArgumentParser
 internal import BaseImage
 internal import Glibc
-internal import Logging
 
 struct ServerOptions: ParsableArguments {
   @Option(
@@ -34,29 +33,15 @@ struct ServerOptions: ParsableArguments {
   /// With --reconnect 0 readers do not want to wait for what is lost; that says nothing of what is slow.
   private static let usualPatience = 30
 
-  /// Opens the export.
-  func open(_ uri: NbdURI) throws(ImageError) -> NbdImage {
-    try NbdImage(uri: uri.text, options: options)
-  }
-
-  private var options: NbdImage.Options {
-    let logger = Logger(label: "cowmount")
+  /// How to be a server's client.
+  var client: NbdImage.Options {
     var options = NbdImage.Options()
     options.connections = connections
     options.reconnect = .seconds(reconnect)
     let patience = reconnect == 0 ? Self.usualPatience : reconnect
     options.handshake = .seconds(patience)
     options.silence = .seconds(max(patience, Self.leastSilence))
-    options.report = { logger.warning("\($0)") }
     return options
-  }
-
-  /// For a server that is started for the mount: it may take as long until it serves as until it is given up later.
-  var forStarted: ServedImage.Options {
-    var started = ServedImage.Options()
-    started.client = options
-    started.report = options.report
-    return started
   }
 
   /// Says what is wrong where a URI of another kind was meant. A file can have such a name.

@@ -1,10 +1,8 @@
 // What kind of image it is: told by the user, or by the file's first bytes.
 
-internal import ArgumentParser
+public import ArgumentParser
 internal import BaseImage
-internal import CopyOnWrite
-internal import DiskIO
-internal import Logging
+public import MountedDisk
 internal import SystemPackage
 
 struct SourceOptions: ParsableArguments {
@@ -56,97 +54,39 @@ struct SourceOptions: ParsableArguments {
     }
   }
 
-  /// Opens the image in its format.
+  /// What the options come to.
   ///
-  /// - Parameters:
-  ///   - image: a path or a URI, as the user wrote it.
-  ///   - sharesWithWriters: whether to use one that another program has open for writing.
-  ///   - avoidsCache: whether to leave nothing of it in the page cache.
-  ///   - overlayDir: the directory to decompress to where that is needed; nil for the one that overlays are in by default.
-  ///   - inMemory: whether to decompress into memory instead.
-  ///   - starter: the process that waits for this one to be ready, if there is one.
-  func open(
-    _ image: String, sharesWithWriters: Bool, avoidsCache: Bool = false, overlayDir: String? = nil,
-    inMemory: Bool = false, starter: ProcessID? = nil
-  ) throws -> any Image {
-    if let command = ServerCommand(command) { return try ServedImage(command, options: server.forStarted) }
+  /// - Parameter image: a path or a URI, as the user wrote it.
+  func settings(_ image: String) -> SourceSettings {
+    var settings = SourceSettings(location(image))
+    settings.format = format
+    settings.maxBlock = xzMaxBlock.bytes
+    settings.maxDepth = xzMaxDepth
+    settings.decompresses = decompress
+    settings.client = server.client
+    return settings
+  }
+
+  private func location(_ image: String) -> SourceSettings.Location {
+    if let command = ServerCommand(command) { return .command(command) }
+    if let uri = NbdURI(image) { return .server(uri) }
+    return .file(FilePath(image))
+  }
+
+  /// Checks what the image is together with the options.
+  func check(_ image: String) throws {
+    guard command.isEmpty else { return }
     if let uri = NbdURI(image) {
       guard format.map({ $0 == .file(.raw) }) ?? true else { throw ServerError.otherFormat(uri.text) }
-      return try server.open(uri)
-    }
-    try ServerOptions.refuseOtherSchemes(image)
-    return try openFile(
-      FilePath(image), sharesWithWriters: sharesWithWriters, avoidsCache: avoidsCache, overlayDir: overlayDir,
-      inMemory: inMemory, starter: starter)
-  }
-
-  private func openFile(
-    _ path: FilePath, sharesWithWriters: Bool, avoidsCache: Bool, overlayDir: String?, inMemory: Bool,
-    starter: ProcessID?
-  ) throws -> any Image {
-    let file = try RawImage(path: path, sharesWithWriters: sharesWithWriters, avoidsCache: avoidsCache)
-    let logger = Logger(label: "cowmount")
-    if avoidsCache, !file.avoidsCache {
-      logger.warning("\(file.source): its file system has no direct reads, so --base-cache none does nothing")
-    }
-    let format = try format ?? detect(file, path)
-    let why = self.format == nil ? "by its first bytes" : "by --format"
-    switch format {
-    case .file(.raw): return file
-    case .disk(let format):
-      var options = VirtualDiskFormat.Options()
-      options.isForced = self.format != nil
-      options.sharesWithWriters = sharesWithWriters
-      options.avoidsCache = file.avoidsCache
-      options.server = server.forStarted
-      let image = try format.open(file, options: options)
-      logger.info("\(file.source) is \(format) \(why): qemu-nbd serves \(image.size) bytes")
-      return image
-    case .file(let format):
-      let progress = PassProgress(name: path.lastComponent?.string ?? "", starter: starter)
-      defer { progress.end() }
-      let options = compression(progress, overlayDir: overlayDir, inMemory: inMemory)
-      let image = try format.open(file, options: options)
-      logger.info("\(file.source) is \(format) \(why): \(image.summary), \(image.size) bytes")
-      return image
-    }
-  }
-
-  private func compression(
-    _ progress: PassProgress, overlayDir: String?, inMemory: Bool
-  ) -> CompressionOptions {
-    let logger = Logger(label: "cowmount")
-    var options = CompressionOptions()
-    options.maxBlock = xzMaxBlock.bytes
-    options.maxDepth = xzMaxDepth
-    options.isForced = format != nil
-    if decompress {
-      options.scratch = { () throws(Errno) in try Overlay.scratch(directory: overlayDir, inMemory: inMemory) }
-      options.scratchLimit = inMemory ? Overlay.defaultMemory : .max
-    }
-    options.report = { logger.warning("\($0)") }
-    options.progress = progress.tell
-    return options
-  }
-
-  private func detect(_ file: RawImage, _ path: FilePath) throws(ImageError) -> SourceFormat {
-    do {
-      if let format = try VirtualDiskFormat.detect(in: file) { return .disk(format) }
-      return .file(try ImageFormat.detect(in: file))
-    } catch {
-      throw .unusable(path, error)
+    } else {
+      try ServerOptions.refuseOtherSchemes(image)
     }
   }
 }
 
-/// A format as users write it.
-enum SourceFormat: Equatable, ExpressibleByArgument {
-  /// Of bytes, one behind the other.
-  case file(ImageFormat)
-  /// Of a disk, in pieces.
-  case disk(VirtualDiskFormat)
-
-  init?(argument: String) {
+extension SourceFormat: ExpressibleByArgument {
+  /// Takes a format as users write it.
+  public init?(argument: String) {
     if let format = ImageFormat(rawValue: argument) {
       self = .file(format)
     } else if let format = VirtualDiskFormat(rawValue: argument == "vhd" ? "vpc" : argument) {
@@ -156,7 +96,8 @@ enum SourceFormat: Equatable, ExpressibleByArgument {
     }
   }
 
-  static var allValueStrings: [String] {
+  /// All of them, for help.
+  public static var allValueStrings: [String] {
     ImageFormat.allCases.map(\.rawValue) + VirtualDiskFormat.allCases.map(\.rawValue)
   }
 }

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import BaseImage
+internal import MountedDisk
 
 struct WindowOptions: ParsableArguments {
   @Option(
@@ -60,37 +61,16 @@ struct WindowOptions: ParsableArguments {
     }
   }
 
-  /// Lays the window over an image; the image itself where there is nothing to do. What is odd about the partition table is
-  /// told to `note`.
-  func window(over image: any Image, note: (String) -> Void) throws -> any Image {
-    var shape = WindowShape()
-    shape.offset = offset?.bytes ?? 0
-    shape.length = length?.bytes
-    shape.size = size?.bytes
-    shape.roundUp = roundUp?.bytes
-    shape.roundDown = roundDown?.bytes
-    if let partition {
-      let bytes = try image.inPartitionTable(sectorSize: sectorSize) { (table) throws(PartitionTableError) in
-        let bytes = try table.partition(partition).bytes
-        for text in table.notes { note("\(image.source): \(text)") }
-        return bytes
-      }
-      shape.offset = bytes.lowerBound
-      shape.length = bytes.upperBound - bytes.lowerBound
-    }
-    return shape.isWhole ? image : try Window(over: image, shape)
-  }
-}
-
-extension Image {
-  /// Reads the partition table and does something with it; errors name the image.
-  func inPartitionTable<Result>(
-    sectorSize: ByteSize?, _ body: (PartitionTable) throws(PartitionTableError) -> Result
-  ) throws(WindowError) -> Result {
-    do {
-      return try body(PartitionTable(of: self, sectorSize: sectorSize?.bytes))
-    } catch {
-      throw .partitions(source, error)
-    }
+  /// What the options come to.
+  var settings: WindowSettings {
+    var settings = WindowSettings()
+    settings.shape.offset = offset?.bytes ?? 0
+    settings.shape.length = length?.bytes
+    settings.shape.size = size?.bytes
+    settings.shape.roundUp = roundUp?.bytes
+    settings.shape.roundDown = roundDown?.bytes
+    settings.partition = partition
+    settings.sectorSize = sectorSize?.bytes
+    return settings
   }
 }

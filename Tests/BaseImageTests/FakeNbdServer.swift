@@ -2,6 +2,7 @@
 // whatever the test wants. Real servers are in MountTests; these are for what they never do, or not when one wants it.
 
 import DiskIO
+import Threads
 import Glibc
 import SystemPackage
 

@@ -5,6 +5,10 @@ import Testing
 
 @testable import FuseSession
 
+extension MountTable {
+  fileprivate static func parse(_ text: String) -> [MountTableEntry] { parse(Array(text.utf8)) }
+}
+
 @Suite struct MountTableTests {
   private func line(_ mountpoint: String, source: String, _ optional: String = "shared:1 ") -> String {
     "36 35 0:98 / \(mountpoint) rw,noatime \(optional)- fuse.cowmount \(source) rw\n"

@@ -9,7 +9,7 @@ import Synchronization
 import SystemPackage
 import Testing
 
-@testable import cowmount
+@testable import MountedDisk
 
 @Suite struct WatchTests {
   private let image: ChangingImage

@@ -74,8 +74,9 @@ extension Mounted {
       try await shell(#"umask 0; "$@""#, Host.cowmount, "--overlay-dir", overlays, image.path, place)
       sandbox.atEnd { try await run("umount", place) }
       let daemon = try #require(Daemon.find(mentioning: place).first)
-      let overlay = try #require(try daemon.descriptors().first { $0.target.hasPrefix(overlays + "/") })
-      let path = "/proc/\(daemon.pid)/fd/\(overlay.number)"
+      let server = daemon.server
+      let overlay = try #require(try server.descriptors().first { $0.target.hasPrefix(overlays + "/") })
+      let path = "/proc/\(server.pid)/fd/\(overlay.number)"
       var shown = stat()
       try TestFile.check(stat(path, &shown))
       #expect(shown.st_mode & 0o7777 == 0o600 && shown.st_nlink == 0 && shown.st_uid == 0)
@@ -86,7 +87,7 @@ extension Mounted {
 
     @Test func overlayInMemoryIsForNobodyElse() async throws {
       let image = try sandbox.image(size: 1 << 20)
-      let daemon = try await sandbox.mountInMemory(image).daemon
+      let daemon = try await sandbox.mountInMemory(image).daemon.server
       let overlay = try #require(try daemon.descriptors().first { $0.target.contains("memfd:") })
       let path = "/proc/\(daemon.pid)/fd/\(overlay.number)"
       let other = try await attempt("setpriv", nobody + ["head", "-c", "1", path])
@@ -125,7 +126,7 @@ extension Mounted {
         let begun = try await attempt(Host.cowmount, ["--overlay-dir", links + "/link", image.path, place])
         #expect(begun.succeeded, "\(begun)")
         let daemon = try #require(Daemon.find(mentioning: place).first { $0.isAlive })
-        let overlays = try daemon.descriptors().filter { $0.target.hasSuffix("(deleted)") }
+        let overlays = try daemon.server.descriptors().filter { $0.target.hasSuffix("(deleted)") }
         #expect(overlays.count == 1, "\(overlays)")
         #expect(
           overlays.allSatisfy { $0.target.hasPrefix(first + "/") || $0.target.hasPrefix(second + "/") }, "\(overlays)")
@@ -162,29 +163,43 @@ extension Mounted {
         try await run("umount", place)
         #expect(try await begun.value.succeeded)
       }
-      let daemon = try #require(Daemon.find(mentioning: place).first)
+      let keeper = try #require(Daemon.find(mentioning: place).first)
       // Serving, so that it has come to its rest.
       try expectBase(TestFile(place + "/disk.img"), 0..<4096)
 
-      let descriptors = try daemon.descriptors()
-      #expect(
-        !descriptors.contains { ["7", "9"].contains($0.number) && $0.target.hasPrefix(caller) }, "\(descriptors)")
-      #expect(!descriptors.contains { $0.target == caller + "/file" }, "\(descriptors)")
-      #expect(descriptors.count { $0.target == image.path } == 1, "\(descriptors)")
-      for descriptor in descriptors where !["0", "1", "2"].contains(descriptor.number) {
-        #expect(try daemon.flags(of: descriptor.number) & 0o2000000 != 0, "close-on-exec: \(descriptor)")
+      for process in [keeper, keeper.guardian, keeper.server] {
+        let descriptors = try process.descriptors()
+        #expect(
+          !descriptors.contains { ["7", "9"].contains($0.number) && $0.target.hasPrefix(caller) }, "\(descriptors)")
+        #expect(!descriptors.contains { $0.target == caller + "/file" }, "\(descriptors)")
+        #expect(descriptors.count { $0.target == image.path } == (process == keeper.server ? 1 : 0), "\(descriptors)")
+        #expect(descriptors.contains { $0.target == "/dev/fuse" } == (process == keeper.server), "\(descriptors)")
+        for descriptor in descriptors where !["0", "1", "2"].contains(descriptor.number) {
+          #expect(try process.flags(of: descriptor.number) & 0o2000000 != 0, "close-on-exec: \(descriptor)")
+        }
+        if !staying || process != keeper { #expect(Host.resolved("/proc/\(process.pid)/cwd") == "/") }
       }
-      if !staying { #expect(Host.resolved("/proc/\(daemon.pid)/cwd") == "/") }
+      try expectNoRights(keeper.server)
+      #expect(try keeper.status("Threads") == "1")
+      #expect(try keeper.guardian.status("Threads") == "1")
+    }
 
-      // CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN, and calls refused, in every thread.
-      let kept = "0000000000200004"
-      let threads = try entries("/proc/\(daemon.pid)/task")
+    /// What the process that reads an image has, in each of its threads: another user and group, no capability, no way to
+    /// gain any, and a list of calls.
+    private func expectNoRights(_ server: Daemon) throws {
+      let threads = try entries("/proc/\(server.pid)/task")
       #expect(threads.count > 2)
+      let user = try server.status("Uid").split(separator: " ").first ?? ""
+      #expect(user != "0" && user != "")
       for thread in threads {
-        let status = try readText("/proc/\(daemon.pid)/task/\(thread)/status")
+        let status = try readText("/proc/\(server.pid)/task/\(thread)/status").split(separator: "\n")
         let none = "0000000000000000"
-        for line in ["CapEff:\t\(kept)", "CapPrm:\t\(kept)", "CapInh:\t\(none)", "NoNewPrivs:\t1", "Seccomp:\t2"] {
-          #expect(status.split(separator: "\n").contains { $0 == line }, "thread \(thread) lacks '\(line)'")
+        let ids = Array(repeating: user, count: 4).joined(separator: "\t")
+        for line in [
+          "Uid:\t\(ids)", "Gid:\t\(ids)", "Groups:\t ", "CapEff:\t\(none)", "CapPrm:\t\(none)", "CapInh:\t\(none)",
+          "CapBnd:\t\(none)", "CapAmb:\t\(none)", "NoNewPrivs:\t1", "Seccomp:\t2",
+        ] {
+          #expect(status.contains { $0 == line }, "thread \(thread) lacks '\(line)'")
         }
       }
     }

@@ -14,12 +14,12 @@ extension Mounted {
       let file = try mount.open()
       try file.write([1], at: 5)
       try file.sync()
-      let descriptors = try mount.daemon.descriptors().filter { $0.target == image.path }
+      let descriptors = try mount.daemon.server.descriptors().filter { $0.target == image.path }
       #expect(descriptors.count == 1)
       for descriptor in descriptors {
-        #expect(try mount.daemon.flags(of: descriptor.number) & Int(O_ACCMODE) == Int(O_RDONLY))
+        #expect(try mount.daemon.server.flags(of: descriptor.number) & Int(O_ACCMODE) == Int(O_RDONLY))
       }
-      let writableMaps = try readText("/proc/\(mount.daemon.pid)/maps").split(separator: "\n").filter {
+      let writableMaps = try readText("/proc/\(mount.daemon.server.pid)/maps").split(separator: "\n").filter {
         $0.hasSuffix(image.path) && $0.split(separator: " ")[1].contains("w")
       }
       #expect(writableMaps == [])
@@ -56,11 +56,11 @@ extension Mounted {
       try mount.open().write(Pattern().bytes(1 << 20), at: 0)
       #expect(try entries(mount.overlays) == [])
       // One that nobody else can open, not even through /proc without being allowed to.
-      let overlays = try mount.daemon.descriptors().filter { $0.target.hasPrefix(mount.overlays) }
+      let overlays = try mount.daemon.server.descriptors().filter { $0.target.hasPrefix(mount.overlays) }
       #expect(overlays.count == 1)
       var shown = stat()
       for overlay in overlays {
-        try TestFile.check(stat("/proc/\(mount.daemon.pid)/fd/\(overlay.number)", &shown))
+        try TestFile.check(stat("/proc/\(mount.daemon.server.pid)/fd/\(overlay.number)", &shown))
         #expect(shown.st_nlink == 0)
         #expect(shown.st_mode & 0o777 == 0o600)
       }

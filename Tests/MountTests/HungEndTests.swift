@@ -32,13 +32,14 @@
         let file = try TestFile(mount.file)
         try mount.fail()
         try file.write(Pattern().bytes(4096), at: 14 << 20)
+        let server = mount.daemon.server
         let seeker = Task.detached { try TestFile(mount.file, O_RDONLY).nextData(13 << 20) }
         try await Task.sleep(for: .milliseconds(500))
         for signal in signals {
           kill(mount.daemon.pid, signal)
           try await Task.sleep(for: .milliseconds(300))
         }
-        #expect(try await eventually(within: .seconds(8)) { !mount.daemon.isServing })
+        #expect(try await eventually(within: .seconds(8)) { !mount.daemon.isServing && !server.isServing })
         // While the mount is being taken down, a hole may still be called data; what matters is that the seek returns.
         _ = try? await seeker.value
         if try MountEntry.at(mount.place) != nil { await sandbox.forceUnmount(mount.place) }
@@ -58,12 +59,13 @@
           let begun = try await attempt("setpriv", (isRoot ? ["--"] : nobody) + arguments)
           #expect(begun.succeeded, "\(begun)")
           let daemon = try #require(Daemon.find(mentioning: place).first)
+          let server = daemon.server
           sandbox.atEnd {
-            kill(below.daemon.pid, SIGKILL)
-            #expect(try await eventually { !daemon.isServing })
+            below.daemon.killAll()
+            #expect(try await eventually { !server.isServing })
             if try MountEntry.at(place) != nil { await sandbox.forceUnmount(place) }
           }
-          if isStopped { kill(below.daemon.pid, SIGSTOP) } else { try below.fail() }
+          if isStopped { kill(below.daemon.server.pid, SIGSTOP) } else { try below.fail() }
           // Far from the image's beginning, which the kernel has read ahead when its format was looked for.
           let reading = (isRoot ? ["--"] : nobody) + ["dd", "if=\(place)/disk.img", "bs=4k", "skip=2560", "count=20"]
           let reader = Task { try await attempt("setpriv", reading, limit: .seconds(20)) }

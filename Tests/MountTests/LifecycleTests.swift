@@ -133,7 +133,7 @@ extension Mounted {
     func fewProcesses(bySignal: Bool) async throws {
       guard let group = try sandbox.controlGroup("pids", limit: 8) else { try Skips.skipRest("no pids cgroup here") }
       let mount = try await sandbox.mount(sandbox.image(size: 1 << 20), "--threads", "64", within: group)
-      #expect(try entries("/proc/\(mount.daemon.pid)/task").count < 8)
+      #expect(try entries("/proc/\(mount.daemon.server.pid)/task").count < 8)
       try expectBase(mount.open(O_RDONLY | O_DIRECT), 0..<1 << 20)
       // The one that waited for it to be ready has left room for one.
       let other = Task { try await attempt("sh", ["-c", #"echo $$ > "$0/cgroup.procs"; exec sleep 30"#, group]) }

@@ -24,6 +24,18 @@ extension Mounted {
       try await run("fusermount3", "-u", place)
     }
 
+    /// The kernel shows what the image is, not what it makes up for a mount's root.
+    @Test func readOnlyOverAFile() async throws {
+      let image = try sandbox.image(size: 130_000, mode: 0o644)
+      let place = try sandbox.image("target", size: 17, mode: 0o644).path
+      let mount = try await sandbox.mount(image, "--read-only", at: place)
+      let (shown, base) = (try status(place), try status(image.path))
+      #expect(shown.st_size == 130_000)
+      #expect(shown.st_mtim.tv_sec != 0)
+      try await mount.unmount()
+      #expect(try status(image.path).st_mtim.tv_sec == base.st_mtim.tv_sec)
+    }
+
     @Test(arguments: ["4096", "4k", "4K", "64k", "1M", "2m", "2048k"])
     func blockSizes(text: String) async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 100_000), "--block-size", text)
@@ -61,7 +73,7 @@ extension Mounted {
       #expect(result.succeeded, "\(result)")
       let daemon = try #require(Daemon.find(mentioning: place).first)
       let directory = expected ?? temporary
-      #expect(try daemon.descriptors().contains { $0.target.hasPrefix(directory + "/") })
+      #expect(try daemon.server.descriptors().contains { $0.target.hasPrefix(directory + "/") })
       try await run("fusermount3", "-u", place)
     }
 

@@ -84,7 +84,7 @@ extension Mounted {
         let place = try await Place()
         let image = try sandbox.image(size: 1000).path
         #expect(try await place.mount(image).succeeded)
-        kill(try #require(Daemon.find(mentioning: place.mountpoint).first).pid, SIGKILL)
+        try #require(Daemon.find(mentioning: place.mountpoint).first).killAll()
         try await Task.sleep(for: .milliseconds(200))
         let again = try await place.mount(image)
         #expect(again.succeeded && again.errors.contains("dead mount"), "\(again)")

@@ -18,7 +18,7 @@ extension Mounted {
     @Test func allDataIsCopiedAndTheThreadEnds() async throws {
       let image = try sandbox.image(size: 8 << 20, data: Self.data)
       let mount = try await sandbox.mount(image, "--prefetch", staying: true)
-      #expect(try await eventually { try thread(of: mount.daemon) == nil })
+      #expect(try await eventually { try thread(of: mount.daemon.server) == nil })
       let used = try mount.overlaySpace()
       #expect(used >= 4 << 20 && used < 5 << 20)
       let file = try mount.open(O_RDWR | O_DIRECT)
@@ -45,7 +45,7 @@ extension Mounted {
         try file.write(new.bytes(8192, at: place), at: place + 4096)
         written.append(place)
       }
-      #expect(try await eventually { try thread(of: mount.daemon) == nil })
+      #expect(try await eventually { try thread(of: mount.daemon.server) == nil })
       for place in written {
         try expectBase(file, place..<place + 4096)
         try expect(file, at: place + 4096, holds: new.bytes(8192, at: place))
@@ -56,7 +56,7 @@ extension Mounted {
     @Test func anOverlayWithoutSpaceEndsItAndNothingElse() async throws {
       let image = try sandbox.image(size: 8 << 20, data: Self.data)
       let mount = try await sandbox.mount(image, "--prefetch", "--max-overlay", "2M", staying: true)
-      #expect(try await eventually { try thread(of: mount.daemon) == nil })
+      #expect(try await eventually { try thread(of: mount.daemon.server) == nil })
       let file = try mount.open(O_RDWR | O_DIRECT)
       for range in Self.data { try expectBase(file, range) }
       let new = Pattern(seed: 78).bytes(1 << 20)
@@ -87,8 +87,8 @@ extension Mounted {
     @Test func prefetchedBlocksNeedNoBase() async throws {
       let mount = try await Faulty("base-read:EIO", options: ["--prefetch"])
       // The thread has read everything, and is done with it.
-      #expect(try await eventually { try bytesRead(by: mount.daemon) >= 12 << 20 })
-      #expect(try await eventually { try prefetchThread(of: mount.daemon) == nil })
+      #expect(try await eventually { try bytesRead(by: mount.daemon.server) >= 12 << 20 })
+      #expect(try await eventually { try prefetchThread(of: mount.daemon.server) == nil })
       try mount.fail()
       let file = try mount.open()
       for start in stride(from: 0, to: 12 << 20, by: 1 << 20) { try expectBase(file, start..<start + (1 << 20)) }
@@ -97,9 +97,9 @@ extension Mounted {
 
     @Test func prefetchIsInNobodysWayAndEndsWithTheMount() async throws {
       let mount = try await Faulty("base-read:delay=400", options: ["--prefetch"], isFailing: true)
-      #expect(try await eventually { try prefetchThread(of: mount.daemon) != nil })
-      let thread = try #require(try prefetchThread(of: mount.daemon))
-      let path = "/proc/\(mount.daemon.pid)/task/\(thread)"
+      #expect(try await eventually { try prefetchThread(of: mount.daemon.server) != nil })
+      let thread = try #require(try prefetchThread(of: mount.daemon.server))
+      let path = "/proc/\(mount.daemon.server.pid)/task/\(thread)"
       #expect(
         try await eventually {
           let line = try readText(path + "/stat")
@@ -117,7 +117,7 @@ extension Mounted {
     @Test func aBaseThatFailsNowAndThenIsPrefetchedAsFarAsItGoes() async throws {
       let mount = try await Faulty(
         "base-read:EIO:0.5", options: ["--prefetch", "--format", "raw"], isFailing: true)
-      #expect(try await eventually { try prefetchThread(of: mount.daemon) == nil })
+      #expect(try await eventually { try prefetchThread(of: mount.daemon.server) == nil })
       mount.mend()
       let file = try mount.open()
       for start in stride(from: 0, to: 12 << 20, by: 1 << 20) { try expectBase(file, start..<start + (1 << 20)) }

@@ -94,9 +94,9 @@ extension Mounted {
       // The shell has one of its own for a moment, at 10.
       let numbers = try readText(list).split(separator: "\n").filter { $0 != "10" }
       #expect(numbers == ["0", "1", "2", "3"], "\(numbers)")
-      #expect(try mount.daemon.descriptors().count { $0.target.hasPrefix("socket:") } >= 1)
-      for descriptor in try mount.daemon.descriptors() where Int(descriptor.number) ?? 0 > 2 {
-        #expect(try mount.daemon.flags(of: descriptor.number) & 0o2000000 != 0, "close-on-exec: \(descriptor)")
+      #expect(try mount.daemon.server.descriptors().count { $0.target.hasPrefix("socket:") } >= 1)
+      for descriptor in try mount.daemon.server.descriptors() where Int(descriptor.number) ?? 0 > 2 {
+        #expect(try mount.daemon.server.flags(of: descriptor.number) & 0o2000000 != 0, "close-on-exec: \(descriptor)")
       }
     }
 

@@ -65,7 +65,7 @@ extension Mounted {
       let mount = try await sandbox.mount(image, at: place)
       // Milliseconds; the limit leaves room for a busy machine, not for work that grows with the size.
       #expect(clock.now - start < .seconds(1))
-      #expect(try mount.daemon.kibibytes("VmRSS") < 15 << 10)
+      #expect(try mount.daemon.server.kibibytes("RssAnon") < 8 << 10)
 
       let file = try mount.open()
       #expect(try file.size == size)
@@ -77,7 +77,7 @@ extension Mounted {
         try expect(file, at: offset, holds: new)
       }
       #expect(try file.size == size)
-      #expect(try mount.daemon.kibibytes("VmRSS") < 15 << 10)
+      #expect(try mount.daemon.server.kibibytes("RssAnon") < 8 << 10)
       #expect(try mount.overlaySpace() < 8 << 20)
     }
   }

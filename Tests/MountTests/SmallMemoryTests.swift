@@ -16,7 +16,9 @@ extension Mounted {
       }
       let image = try sandbox.image(size: 256 << 20, data: [])
       let mount = try await sandbox.mount(image, within: isServerInside ? group : nil)
-      if isServerInside, try !mount.daemon.isFlusher() { try Skips.skipRest("no right to PR_SET_IO_FLUSHER here") }
+      if isServerInside, try !mount.daemon.server.isFlusher() {
+        try Skips.skipRest("no right to PR_SET_IO_FLUSHER here")
+      }
       let device = try await sandbox.loopDevice(mount.file, "--direct-io=\(directIO)")
       try await run("mkfs.ext4", "-q", device)
       let guest = try sandbox.directory("guest")

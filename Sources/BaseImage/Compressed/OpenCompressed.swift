@@ -39,6 +39,13 @@ public struct CompressionProgress: Sendable {
   public let done: UInt64
   /// All of them.
   public let all: UInt64
+
+  /// Creates it.
+  public init(task: Task, done: UInt64, all: UInt64) {
+    self.task = task
+    self.done = done
+    self.all = all
+  }
 }
 
 /// An image of whose file there is something to say.

@@ -14,6 +14,7 @@ internal import DiskIO
 internal import Glibc
 internal import Synchronization
 internal import SystemPackage
+internal import Threads
 
 /// What became of a request.
 enum NbdOutcome: Equatable {

@@ -5,6 +5,7 @@ internal import CLinux
 internal import CNbd
 internal import Glibc
 internal import SystemPackage
+internal import Threads
 
 /// Connecting to an export.
 struct NbdHandshake: ~Copyable {

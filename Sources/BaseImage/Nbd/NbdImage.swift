@@ -3,9 +3,9 @@
 
 public import CopyOnWrite
 public import DiskIO
-internal import Glibc
 internal import Synchronization
 public import SystemPackage
+internal import Threads
 
 /// An export of an NBD server, read only.
 public final class NbdImage: Image {
@@ -70,19 +70,19 @@ public final class NbdImage: Image {
     size = server.export.size
     name = NbdURI.fileName(ofExport: server.export.name)
     status = FileStatus(ofNewFileWithSize: size)
-    let socket = uri.socket.flatMap { try? FileStatus(of: $0) }
-    needsRightsLater = socket.map { $0.user != geteuid() && $0.permissions & 0o002 == 0 } ?? false
     let data = Self.dataBytes(of: server, extents)
     dataSectors = (data + 511) / 512
   }
 
   deinit { server.end() }
 
+  /// Loads what is needed to reach servers, while files may still be opened.
+  ///
+  /// - Throws: ``NbdProblem/noLibrary(_:)``.
+  public static func prepare() throws(NbdProblem) { _ = try NbdLibrary() }
+
   /// What is different about the export from when it was opened: only its size can tell.
   public func change() -> String? { server.change }
-
-  /// Where the server's socket is somebody else's, and not everybody's: it is opened again when the server was lost.
-  public let needsRightsLater: Bool
 
   /// It is, and where the server is not, what it reads from may be.
   public var isRemote: Bool { true }

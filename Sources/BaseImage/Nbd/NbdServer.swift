@@ -15,6 +15,7 @@
 internal import Glibc
 internal import Synchronization
 internal import SystemPackage
+internal import Threads
 
 final class NbdServer: @unchecked Sendable {
   // SAFETY: what changes is used under `lock` only.

@@ -1,8 +1,9 @@
 // The URI of an export, as the NBD project writes it (doc/uri.md there). What it means is left to libnbd; here it is told
 // from a path, and made independent of the current directory.
 
-internal import Glibc
-internal import SystemPackage
+internal import DiskIO
+public import Glibc
+public import SystemPackage
 
 /// An NBD URI.
 public struct NbdURI: Equatable, Sendable {
@@ -35,10 +36,22 @@ public struct NbdURI: Equatable, Sendable {
   var wantsTLS: Bool { text.hasPrefix("nbds") }
 
   /// The path of the Unix socket, where the URI has one.
-  var socket: FilePath? {
-    guard let mark = text.firstIndex(of: "?") else { return nil }
-    let values = text[mark...].dropFirst().split(separator: "&").filter { $0.hasPrefix("socket=") }
-    return values.last.map { FilePath(Self.decoded($0.dropFirst("socket=".count))) }
+  var socket: FilePath? { values(of: "socket").last }
+
+  /// Who can reach the server, where not everybody may be able to: the owner of its Unix socket, and for TLS the caller, whose
+  /// keys nobody else may read.
+  public var user: (user: uid_t, group: gid_t)? {
+    if wantsTLS { return (geteuid(), getegid()) }
+    return socket.flatMap { try? FileStatus(of: $0) }.map { ($0.user, $0.group) }
+  }
+
+  /// Files and directories that it names, keys and certificates.
+  public var files: [FilePath] { values(of: "tls-certificates") + values(of: "tls-psk-file") }
+
+  private func values(of key: String) -> [FilePath] {
+    guard let mark = text.firstIndex(of: "?") else { return [] }
+    return text[mark...].dropFirst().split(separator: "&").filter { $0.hasPrefix(key + "=") }
+      .map { FilePath(Self.decoded($0.dropFirst(key.count + 1))) }
   }
 
   private static func decoded(_ text: Substring) -> String {

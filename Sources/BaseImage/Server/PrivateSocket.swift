@@ -31,14 +31,17 @@ struct PrivateSocket: ~Copyable {
       rmdir(directory)
     }
     let listener = try Self.listening(at: path)
-    // Whatever the umask: the client may have given up the right to pass over it.
-    guard chmod(path, 0o600) == 0 else { throw .current }
+    // The client may be another user by then. Nobody else gets through the directory.
+    guard chmod(path, 0o666) == 0 else { throw .current }
     let descriptor = open(path, clinux_o_path | O_CLOEXEC)
     guard descriptor != -1 else { throw .current }
     let place = File(adopting: descriptor)
     try handOver(listener.descriptor)
     self.place = place
   }
+
+  /// The descriptor of the place.
+  var descriptor: CInt { place.descriptor }
 
   /// Where this process can connect to.
   var path: String { "/proc/self/fd/\(place.descriptor)" }

@@ -1,17 +1,30 @@
 // A server's process, from its start to its end, and what it says meanwhile. The life of the process is that of a pipe's end
-// held here (CLinux/Server.c). A thread reads what the server writes and hears of its end.
+// held here (CLinux/Server.c). There is no thread: who owns it polls its descriptors and has it hear.
 
 internal import CLinux
 internal import DiskIO
 internal import Glibc
 internal import SystemPackage
+internal import Threads
 
-/// A server that ends when its owner goes away.
-final class ServerProcess: @unchecked Sendable {
-  // SAFETY: `life` is used by init and deinit only; the rest is constant or synchronises itself.
+/// A server that ends when its owner goes away. Used by one thread.
+final class ServerProcess {
   private var life: File?
   private let minder: pid_t
-  private let voice: ServerVoice
+  private let output: File
+  private let reports: File
+  private var line: [UInt8] = []
+  private var hearsOutput = true
+  private var hearsReports = true
+
+  /// The last lines that the server wrote, for the case that it fails.
+  private(set) var said: [String] = []
+  /// The server's process id, once it is known.
+  private(set) var pid: pid_t?
+  /// How the server ended, once it has.
+  private(set) var end: ServerEnd?
+  /// Called with each line that the server writes.
+  var report: (String) -> Void = { _ in }
 
   /// What is inherited.
   struct Inheritance {
@@ -25,6 +38,12 @@ final class ServerProcess: @unchecked Sendable {
 
   /// Where a server finds the image that it inherits.
   static let imagePath = "/proc/self/fd/4"
+  /// Most lines that are kept.
+  private static let mostLines = 20
+  /// Bytes that a pipe holds (pipe(7)).
+  private static let pipeSize = 64 << 10
+  /// Most bytes of a line that are shown.
+  private static let longestLine = 1000
 
   /// Starts a server.
   ///
@@ -45,8 +64,9 @@ final class ServerProcess: @unchecked Sendable {
     guard result == 0 else { throw .current }
     life = File(adopting: server.life)
     minder = server.minder
-    voice = ServerVoice(output: output, reports: File(adopting: server.report))
-    try voice.listen()
+    reports = File(adopting: server.report)
+    self.output = output
+    for descriptor in [self.output.descriptor, reports.descriptor] { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
   }
 
   private static func withCommand<Result>(
@@ -83,24 +103,112 @@ final class ServerProcess: @unchecked Sendable {
   }
 
   deinit {
-    voice.goQuiet()
+    guard life != nil else { return }
     life = nil
     // The minder takes seconds where the server does not end by itself.
     while waitpid(minder, nil, 0) == -1, errno == EINTR {}
   }
 
-  /// The server's process id; nil where it was not told within a time.
-  func pid(within time: Duration) -> pid_t? { voice.pid(within: time) }
+  /// Lets go of a server that is another process's: this one was forked from it.
+  func disown() { life = nil }
 
-  /// How the server ended, if it did or does within a time.
-  func end(within time: Duration) -> ServerEnd? { voice.end(within: time) }
+  // MARK: Hearing
 
-  /// The last lines that the server wrote before ``serve(report:atEnd:)``.
-  var said: [String] { voice.said }
+  /// What to poll for reading.
+  var descriptors: [CInt] {
+    (hearsReports ? [reports.descriptor] : []) + (hearsOutput ? [output.descriptor] : [])
+  }
 
-  /// Has what the server said and says go to `report`, line by line, and `atEnd` called when it ends, if it does before its
-  /// owner goes away. Both are called on a thread of their own.
-  func serve(report: @escaping @Sendable (String) -> Void, atEnd: @escaping @Sendable (ServerEnd) -> Void) {
-    voice.speak(report: report, atEnd: atEnd)
+  /// Takes what there is to hear, without waiting.
+  func hear() {
+    if hearsOutput { hearsOutput = hearOutput() }
+    while hearsReports, let report = nextReport() { take(report) }
+  }
+
+  /// Hears until a condition holds, or the time is over.
+  ///
+  /// - Returns: whether it holds.
+  func wait(_ time: Duration, until condition: () -> Bool) -> Bool {
+    let deadline = Moment.now + time
+    while !condition() {
+      var waits = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      guard hearsReports, deadline > .now else { return false }
+      poll(&waits, nfds_t(waits.count), deadline.milliseconds)
+      hear()
+    }
+    return true
+  }
+
+  /// Takes what the server wrote: as much as a pipe holds, and no more, or one that never stops would not be heard to end.
+  /// Returns false where nothing more can come.
+  private func hearOutput() -> Bool {
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    for _ in 0..<Self.pipeSize / buffer.count {
+      let count = read(output.descriptor, &buffer, buffer.count)
+      guard count > 0 else {
+        if count == -1, [EAGAIN, EINTR].contains(errno) { return true }
+        if !line.isEmpty { say() }
+        return false
+      }
+      for byte in buffer[..<count] {
+        if byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r") {
+          say()
+        } else if line.count < Self.longestLine {
+          line.append(byte)
+        }
+      }
+    }
+    return true
+  }
+
+  private func say() {
+    defer { line = [] }
+    let text = String(decoding: line, as: UTF8.self).printable
+    guard !text.isEmpty else { return }
+    said.append(text)
+    if said.count > Self.mostLines { said.removeFirst() }
+    report(text)
+  }
+
+  /// The next report of the minder. Where that is gone, there will be no more.
+  private func nextReport() -> clinux_server_report? {
+    var report = clinux_server_report()
+    let size = MemoryLayout.size(ofValue: report)
+    let count = read(reports.descriptor, &report, size)
+    if count == size { return report }
+    if count == -1, [EAGAIN, EINTR].contains(errno) { return nil }
+    hearsReports = false
+    end = end ?? .unminded
+    return nil
+  }
+
+  private func take(_ report: clinux_server_report) {
+    switch Int(report.kind) {
+    case Int(CLINUX_SERVER_STARTED): pid = report.value
+    case Int(CLINUX_SERVER_NOT_STARTED): learn(.notStarted(Errno(rawValue: report.value)))
+    case Int(CLINUX_SERVER_EXITED): learn(.exited(report.value))
+    default: learn(.killed(signal: report.value))
+    }
+  }
+
+  /// What is heard first counts. What the server wrote before its end is in the pipe by now.
+  private func learn(_ end: ServerEnd) {
+    if hearsOutput { hearsOutput = hearOutput() }
+    self.end = self.end ?? end
+  }
+}
+
+extension String {
+  /// The text without what could steer a terminal or begin a new line.
+  var printable: String {
+    var printable = ""
+    for scalar in unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
+        printable.unicodeScalars.append(scalar == "\t" ? " " : "\u{FFFD}")
+      default: printable.unicodeScalars.append(scalar)
+      }
+    }
+    return printable
   }
 }

@@ -26,52 +26,43 @@ extension VirtualDiskFormat {
     public var sharesWithWriters = false
     /// Whether to leave nothing of the image in the page cache.
     public var avoidsCache = false
-    /// The server's.
-    public var server = ServedImage.Options()
-
     /// Creates options with their defaults.
     public init() {}
   }
 
-  /// Has qemu-nbd serve the disk in a file of this format, for as long as the result lives.
+  /// Looks at the header of a file of this format, before qemu-nbd gets it.
   ///
+  /// - Parameters:
+  ///   - isForced: whether the user named the format, and so allows the files that the image names.
+  ///   - report: called with a line of text for what the user should know.
   /// - Throws: ``VirtualDiskError`` that names the file and what is wrong with it.
-  public func open(_ file: RawImage, options: Options) throws(VirtualDiskError) -> ServedImage {
-    func error(_ problem: VirtualDiskError.Problem) -> VirtualDiskError {
-      VirtualDiskError(path: file.source, format: self, problem: problem)
-    }
+  public func inspect(_ file: RawImage, isForced: Bool, report: (String) -> Void) throws(VirtualDiskError) {
     let header: VirtualDiskHeader
     do throws(VirtualDiskFault) {
       header = try VirtualDiskHeader(of: file, as: self)
-    } catch let fault {
-      throw error(.fault(fault))
+    } catch {
+      throw VirtualDiskError(path: file.source, format: self, problem: .fault(error))
     }
-    if !options.isForced, let reference = header.reference { throw error(.untrusted(reference)) }
+    if !isForced, let reference = header.reference {
+      throw VirtualDiskError(path: file.source, format: self, problem: .untrusted(reference))
+    }
     if header.snapshots > 0 {
-      options.server.report(
-        "\(file.source): its \(header.snapshots) internal snapshots are not shown, only its current state")
+      report("\(file.source): its \(header.snapshots) internal snapshots are not shown, only its current state")
     }
-    guard let command = ServerCommand(Self.words(for: file, self, options)) else { preconditionFailure("it has words") }
-    guard let program = try? command.file() else { throw error(.noServer) }
-    let image = try served(command, program, file, options)
-    if !options.isForced {
-      do throws(VirtualDiskError.Problem) {
-        try Self.check(image.serverProcess, hasOnly: file)
-      } catch let problem {
-        throw error(problem)
-      }
-    }
-    return image
   }
 
-  private func served(
-    _ command: ServerCommand, _ program: String, _ file: RawImage, _ options: Options
-  ) throws(VirtualDiskError) -> ServedImage {
+  /// Starts a qemu-nbd that serves the disk in a file of this format, without having looked at a byte of it.
+  ///
+  /// - Throws: ``VirtualDiskError`` that names the file and what is wrong.
+  public func start(_ file: RawImage, options: Options) throws(VirtualDiskError) -> StartedServer {
+    guard let command = ServerCommand(Self.words(for: file, self, options)) else { preconditionFailure("it has words") }
+    guard let program = try? command.file() else {
+      throw VirtualDiskError(path: file.source, format: self, problem: .noServer)
+    }
     do throws(ServerCommandError) {
-      return try ServedImage(
-        command, file: program, of: (file, file.name.map(nameInside)), options: options.server)
-    } catch let failure {
-      throw VirtualDiskError(path: file.source, format: self, problem: .server(failure))
+      return try StartedServer(command, file: program, of: (file, self))
+    } catch {
+      throw VirtualDiskError(path: file.source, format: self, problem: .server(error))
     }
   }
 

@@ -6,8 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Giving up rights for good.
+#include "Children.h"
 #include "Confinement.h"
+#include "Messages.h"
+
 
 // open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
 extern const int clinux_o_tmpfile;
@@ -15,6 +17,9 @@ extern const int clinux_o_noatime;
 extern const int clinux_o_direct;
 // open(2): a place in the file system, whatever is there, and no access to it.
 extern const int clinux_o_path;
+
+// Whether it is a directory that the kernel has somebody mount as soon as it is entered (autofs), and nobody has yet.
+int clinux_is_automount(int fd);
 
 // utimensat(2): leave this time as it is.
 extern const long clinux_utime_omit;
@@ -57,17 +62,9 @@ int clinux_write_back(int fd);
 int clinux_ofd_lock_shared(int fd, int64_t byte);
 int clinux_ofd_is_locked(int fd, int64_t byte);
 
-// Starts a process that detaches what is uppermost at `path`, directly where it may, else through fusermount3. First of
-// all it closes the descriptor `device`, unless that is -1. Its id, or -1 with errno.
-int clinux_begin_detaching(const char *path, int device);
-
-// Starts a process that closes the descriptor `device` and then has the kernel write back `count` bytes (0: all) of the file
-// at `path` from `start` on, if that is on the file system `number`. Through *pipe, which the caller closes, comes one byte: 1 when it
-// is done, 0 where it could not be. Its id, or -1 with errno.
-int clinux_begin_write_back(const char *path, uint64_t number, int64_t start, int64_t count, int device, int *pipe);
-
-// st_dev from its two parts.
-uint64_t clinux_device_number(unsigned major, unsigned minor);
+// Has the kernel write back `count` bytes (0: all) of a file from `start` on, and waits for that. Errors of that are for who
+// wrote, and are no failure here. 0, or -1 with errno.
+int clinux_write_back_range(int fd, int64_t start, int64_t count);
 
 // Closes every descriptor from `first` on.
 void clinux_close_from(int first);

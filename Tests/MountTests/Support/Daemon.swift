@@ -1,18 +1,48 @@
-// The cowmount process behind a mount, as /proc shows it.
+// The processes behind a mount, as /proc shows them.
 
 import Glibc
 import SystemPackage
 
+/// The keeper of a mount, which has the caller's rights, and with it those that it started.
 struct Daemon: Equatable, Sendable {
   let pid: pid_t
 
-  /// The processes whose arguments have `text` in them and that run cowmount.
+  /// The keepers whose arguments have `text` in them.
   static func find(mentioning text: String) -> [Daemon] {
-    let processes = ((try? entries("/proc")) ?? []).compactMap { pid_t($0) }
-    return processes.filter { pid in
-      guard let name = try? readText("/proc/\(pid)/comm"), name.hasPrefix("cowmount") else { return false }
-      return (try? readText("/proc/\(pid)/cmdline"))?.contains(text) ?? false
-    }.map { Daemon(pid: $0) }
+    processes(mentioning: text).filter { $0.name == "cowmount" }
+  }
+
+  /// All processes of cowmounts whose arguments have `text` in them.
+  static func processes(mentioning text: String) -> [Daemon] {
+    let processes = ((try? entries("/proc")) ?? []).compactMap { pid_t($0) }.map { Daemon(pid: $0) }
+    return processes.filter { process in
+      guard process.name.hasPrefix("cowmount") else { return false }
+      return (try? readText("/proc/\(process.pid)/cmdline"))?.contains(text) ?? false
+    }
+  }
+
+  /// What the process calls itself.
+  var name: String { (try? readText("/proc/\(pid)/comm")).map { String($0.prefix { $0 != "\n" }) } ?? "" }
+
+  private func child(_ name: String) -> Daemon? {
+    StartedServer.children(of: pid).map { Daemon(pid: $0) }.first { $0.name == name }
+  }
+
+  /// The process that serves the mount, and has no rights.
+  var server: Daemon { child("cowmount-serve") ?? Daemon(pid: 0) }
+
+  /// The process that takes the mount down.
+  var guardian: Daemon { child("cowmount-guard") ?? Daemon(pid: 0) }
+
+  /// The keeper and what it started.
+  var family: [Daemon] { [guardian, self, server].filter { $0.pid > 0 } }
+
+  /// Kills the keeper and what it started, so that nobody is left to clean up.
+  func killAll() {
+    // Whoever would do something about another's end goes first, and none goes on before all are told.
+    let family = family
+    for process in family { kill(process.pid, SIGSTOP) }
+    for process in family { kill(process.pid, SIGKILL) }
   }
 
   /// Whether the process is there and no zombie: nobody but init waits for it.
@@ -35,10 +65,15 @@ struct Daemon: Equatable, Sendable {
     }
   }
 
+  /// A line of /proc/PID/status, without its key.
+  func status(_ key: String) throws -> String {
+    let line = try readText("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("\(key):") }
+    return line?.split(separator: "\t").dropFirst().joined(separator: " ") ?? ""
+  }
+
   /// A line of /proc/PID/status in KiB.
   func kibibytes(_ key: String) throws -> Int {
-    let line = try readText("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("\(key):") }
-    return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? -1
+    try status(key).split(separator: " ").first.flatMap { Int($0) } ?? -1
   }
 
   /// Descriptors and what they lead to.
@@ -60,10 +95,13 @@ struct Daemon: Equatable, Sendable {
 
   /// Bytes that the unnamed overlay file takes.
   func overlaySpace(in directory: String) throws -> Int {
-    let overlay = try descriptors().first { $0.target.hasPrefix(directory + "/") && $0.target.hasSuffix("(deleted)") }
-    guard let overlay else { throw MissingNeed(description: "process \(pid) has no overlay in \(directory)") }
+    let server = server
+    let overlay = try server.descriptors().first {
+      $0.target.hasPrefix(directory + "/") && $0.target.hasSuffix("(deleted)")
+    }
+    guard let overlay else { throw MissingNeed(description: "process \(server.pid) has no overlay in \(directory)") }
     var result = stat()
-    try TestFile.check(stat("/proc/\(pid)/fd/\(overlay.number)", &result))
+    try TestFile.check(stat("/proc/\(server.pid)/fd/\(overlay.number)", &result))
     return Int(result.st_blocks) * 512
   }
 }

@@ -66,7 +66,7 @@ final class Mount: Sendable {
   /// Kills the process without a chance to clean up. The dead mount stays.
   func murder() async throws {
     isOver.store(true, ordering: .relaxed)
-    kill(daemon.pid, SIGKILL)
+    daemon.killAll()
     _ = try await foreground?.value
     // The kernel notices when the last thread is gone.
     let isDead = try await eventually {
@@ -82,15 +82,22 @@ final class Mount: Sendable {
 
   /// After the end: no process, no mount, no file, an untouched base. How a foreground cowmount ended.
   @discardableResult
-  func expectGone() async throws -> CommandResult? {
+  func expectGone(status: Int32 = 0) async throws -> CommandResult? {
+    let result = try await expectEnd()
+    if let result { #expect(result.status == status, "\(result)") }
+    #expect(try !MountEntry.all().contains { $0.device == device && $0.mountpoint == place }, "still mounted")
+    return result
+  }
+
+  /// After the end: no process, no file, an untouched base.
+  func expectEnd() async throws -> CommandResult? {
     isOver.store(true, ordering: .relaxed)
     defer { sandbox.remove(connection: device) }
-    let isGone = try await eventually { !self.daemon.isAlive }
+    let family = daemon.family
+    let isGone = try await eventually { family.allSatisfy { !$0.isAlive } && !self.daemon.isAlive }
     #expect(isGone, "process \(daemon.pid) still runs")
     if !isGone { kill(daemon.pid, SIGKILL) }
     let result = try await foreground?.value
-    if isGone, let result { #expect(result.status == 0, "\(result)") }
-    #expect(try !MountEntry.all().contains { $0.device == device && $0.mountpoint == place }, "still mounted")
     #expect(try entries(overlays) == [], "files were left")
     #expect(try await Fingerprint(of: image.path) == before, "the base was changed")
     return result
@@ -174,7 +181,7 @@ func expectRefusal(
   let command = program + [Host.cowmount] + arguments
   let result = try await attempt(command[0], Array(command[1...]), variables: variables, limit: .seconds(20))
   expectOneLine(result, naming: words, status: status, sourceLocation: sourceLocation)
-  #expect(try await eventually { Daemon.find(mentioning: sandbox.path).isEmpty }, sourceLocation: sourceLocation)
+  #expect(try await eventually { Daemon.processes(mentioning: sandbox.path).isEmpty }, sourceLocation: sourceLocation)
   #expect(try await listing() == before, "files or mounts were left", sourceLocation: sourceLocation)
 }
 

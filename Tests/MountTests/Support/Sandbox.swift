@@ -53,7 +53,7 @@ final class Sandbox: Sendable {
 
   /// Kills every cowmount of this test, whatever it hangs in.
   func killDaemons() {
-    let daemons = Daemon.find(mentioning: path)
+    let daemons = Daemon.processes(mentioning: path)
     for daemon in daemons { kill(daemon.pid, SIGKILL) }
     for _ in 0..<20 where daemons.contains(where: \.isServing) { usleep(100_000) }
     if daemons.contains(where: \.isServing) { abortConnections() }

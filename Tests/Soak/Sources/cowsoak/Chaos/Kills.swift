@@ -1,4 +1,5 @@
-// SIGKILL at any moment: while it starts, while it serves. Nothing is left but a dead mount, which the next cowmount clears.
+// SIGKILL at any moment: while it starts, while it serves. Where one process is killed, the others leave nothing; where all
+// are, nothing is left but a dead mount, which the next cowmount clears.
 
 internal import Glibc
 
@@ -25,15 +26,22 @@ final class Kills {
   private func killWhileServing(_ mountpoint: String) throws {
     let mount = try BusyMount(stage, seed: random.next(), mountpoint: mountpoint, detached: random.chance(0.5))
     mount.letWork(atMost: 0.3, &random)
-    mount.server.signal(SIGKILL)
-    try mount.server.expectGone(within: 20, mount: false)
+    let server = mount.server
+    let one = random.pick([nil, server.pid, server.serving, server.guardian])
+    if let one { kill(one, SIGKILL) } else { server.killAll() }
+    try server.expectGone(within: 20, mount: false)
     try mount.expectUsersEnd(within: 5)
-    let state = Server.stateAfterKill(of: mountpoint)
-    guard state == .dead else { throw Failure("the mount of a killed server is \(state)") }
+    if one != nil {
+      guard eventually(10, { stage.servers().isEmpty }) else { throw Failure("a process is left: \(stage.servers())") }
+      guard Server.state(of: mountpoint) == .none else { throw Failure("the mount of a killed process is left") }
+    } else {
+      let state = Server.stateAfterKill(of: mountpoint)
+      guard state == .dead else { throw Failure("the mount of killed processes is \(state)") }
+    }
     unlink(mount.image)
   }
 
-  /// In the background the command is two processes for a moment; the kill takes both.
+  /// The command is several processes by then; the kill takes all.
   private func killWhileStarting(_ mountpoint: String) throws {
     let image = try stage.directory("image") + "/disk.img"
     try OpenFile(image, O_RDWR | O_CREAT).resize(to: 1 << 20)

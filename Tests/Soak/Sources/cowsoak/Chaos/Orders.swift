@@ -51,7 +51,7 @@ final class Orders {
       case .unmountGuest: try attempt("umount", "--lazy", guest)
       case .unmount: try attempt("umount", "--lazy", server.mountpoint)
       case .detachLoop: try attempt("losetup", "--detach", loop.path)
-      case .end: server.signal(signal)
+      case .end: if signal == SIGKILL { server.killAll() } else { server.signal(signal) }
       }
       usleep(UInt32(random.below(50_000)))
     }

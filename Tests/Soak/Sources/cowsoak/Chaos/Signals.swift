@@ -68,7 +68,7 @@ final class Signals {
     // The first close asks the server below, later ones do not; a process must be able to end while that one is stopped.
     try withExtendedLifetime(OpenFile(below.file, O_RDONLY)) {}
     let above = try Server(stage, image: below.file)
-    kill(below.pid, SIGSTOP)
+    kill(below.serving, SIGSTOP)
     let reader = try Child(["head", "-c", "100000", above.file], output: "/dev/null")
     defer { reader.end() }
     usleep(300_000)
@@ -78,7 +78,7 @@ final class Signals {
     guard reader.wait(seconds: 5) != nil else { throw Failure("the reader hangs\n\(Stacks.of(reader.pid))") }
     if MountEntry.at(above.mountpoint) != nil { throw Failure("it is still mounted") }
     // A thread of its own may be stuck in the kernel for as long as its image is.
-    kill(below.pid, SIGCONT)
+    kill(below.serving, SIGCONT)
     try above.expectGone(within: 5)
     try below.unmount()
     unlink(image)

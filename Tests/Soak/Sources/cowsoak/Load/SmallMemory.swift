@@ -59,7 +59,7 @@ final class SmallMemory {
 
   /// Whether the kernel keeps reclaim from waiting in the server (PF_MEMALLOC_NOIO, from PR_SET_IO_FLUSHER).
   private func isFlusher(_ server: Server) -> Bool {
-    let line = readText("/proc/\(server.pid)/stat") ?? ""
+    let line = readText("/proc/\(server.serving)/stat") ?? ""
     let fields = line[(line.lastIndex(of: ")") ?? line.startIndex)...].split(separator: " ")
     return fields.count > 7 && (UInt64(fields[7]) ?? 0) & 0x80000 != 0
   }

@@ -35,13 +35,13 @@ final class Server {
     var words = group.map { ["sh", "-euc", #"echo $$ > "$0/cgroup.procs"; exec "$@""#, $0] } ?? []
     words += [stage.cowmount] + (detached ? [] : ["--foreground"]) + options
     words += self.overlays.isEmpty ? [] : ["--overlay-dir", self.overlays]
-    let before = Set(stage.servers())
+    let before = Set(stage.keepers())
     let child = try Child(words + [image, place], output: log)
     let log = log
     if detached {
       guard let status = child.wait(seconds: 10) else { throw Failure("cowmount hung\n\(Stacks.of(child.pid))") }
       guard status == 0 else { throw Failure("cowmount failed: \(readText(log) ?? "")") }
-      guard let pid = stage.servers().first(where: { !before.contains($0) }) else { throw Failure("no process serves") }
+      guard let pid = stage.keepers().first(where: { !before.contains($0) }) else { throw Failure("no process serves") }
       self.pid = pid
       self.child = nil
     } else {
@@ -89,6 +89,24 @@ final class Server {
 
   func signal(_ number: CInt) { kill(pid, number) }
 
+  /// The process that serves, and has no rights.
+  var serving: pid_t { child("cowmount-serve") ?? pid }
+
+  /// The process that takes the mount down.
+  var guardian: pid_t { child("cowmount-guard") ?? pid }
+
+  private func child(_ name: String) -> pid_t? {
+    let children = (readText("/proc/\(pid)/task/\(pid)/children") ?? "").split(separator: " ").compactMap { pid_t($0) }
+    return children.first { readText("/proc/\($0)/comm") == name + "\n" }
+  }
+
+  /// Kills all processes of the mount at once, so that nobody is left to clean up.
+  func killAll() {
+    let family = [guardian, pid, serving]
+    for process in family { kill(process, SIGSTOP) }
+    for process in family { kill(process, SIGKILL) }
+  }
+
   /// Waits until it is gone, with its mount and its overlay. That can take a while where the file system below discards
   /// each piece of a large overlay on the disk.
   func expectGone(within seconds: Double, mount expectsNoMount: Bool = true) throws {
@@ -113,18 +131,18 @@ final class Server {
 
   // MARK: What it takes
 
-  var descriptors: Int { entries("/proc/\(pid)/fd").count }
+  var descriptors: Int { entries("/proc/\(serving)/fd").count }
 
   /// A line of /proc/PID/status that is in KiB.
   func kibibytes(_ key: String) -> Int {
-    let line = (readText("/proc/\(pid)/status") ?? "").split(separator: "\n").first { $0.hasPrefix("\(key):") }
+    let line = (readText("/proc/\(serving)/status") ?? "").split(separator: "\n").first { $0.hasPrefix("\(key):") }
     return line?.split { $0 == " " || $0 == "\t" }.dropFirst().first.flatMap { Int($0) } ?? -1
   }
 
   /// Bytes of the overlay file.
   var overlaySpace: Int {
-    for descriptor in entries("/proc/\(pid)/fd") {
-      let path = "/proc/\(pid)/fd/\(descriptor)"
+    for descriptor in entries("/proc/\(serving)/fd") {
+      let path = "/proc/\(serving)/fd/\(descriptor)"
       var status = stat()
       guard let target = realTarget(path), target.hasSuffix("(deleted)"), stat(path, &status) == 0 else { continue }
       return Int(status.st_blocks) * 512

@@ -34,6 +34,9 @@ final class Stage {
     }
   }
 
+  /// Those of them that have the caller's rights, one a mount.
+  func keepers() -> [pid_t] { servers().filter { readText("/proc/\($0)/comm") == "cowmount\n" } }
+
   private func isOurs(_ pid: pid_t) -> Bool { (readText("/proc/\(pid)/cmdline") ?? "").contains(path + "/") }
 
   /// Ends every request that waits for a server of ours: what hangs in the kernel, and cannot be killed, then fails.

@@ -1,7 +1,5 @@
 // Where what is written goes: the overlay directory, and why one cannot be used.
 
-internal import ArgumentParser
-internal import BaseImage
 internal import CopyOnWrite
 internal import DiskIO
 internal import FuseSession
@@ -18,28 +16,23 @@ enum Overlay {
   /// Most bytes of an overlay in memory that the user set no limit to: half of the machine's.
   static var defaultMemory: UInt64 { UInt64(sysconf(CInt(_SC_PHYS_PAGES)) * sysconf(CInt(_SC_PAGESIZE)) / 2) }
 
-  /// Finds the directory.
+  /// Finds the place.
   ///
   /// - Parameters:
-  ///   - directory: what the user chose; by default $TMPDIR, else /var/tmp, as nbdkit's cow filter does.
+  ///   - settings: what the user chose; by default $TMPDIR, else /var/tmp, as nbdkit's cow filter does.
   ///   - mountpoint: must not contain the directory, or the mount would hide where its own overlay is.
-  init(directory: String?, avoiding mountpoint: Mountpoint) throws(OverlayError) {
-    let chosen = Self.chosen(directory)
+  init(_ settings: OverlaySettings, avoiding mountpoint: Mountpoint) throws(OverlayError) {
+    guard case .directory(let directory) = settings else {
+      self = .memory
+      return
+    }
+    let temporary = getenv("TMPDIR").map { FilePath(platformString: $0) } ?? ""
+    let chosen = directory ?? (temporary.isEmpty ? "/var/tmp" : temporary)
     let resolved = try Self.check(chosen)
     if mountpoint.isDirectory, resolved.starts(with: mountpoint.path) {
       throw .insideMountpoint(chosen, mountpoint.path)
     }
     self = .directory(resolved)
-  }
-
-  private static func chosen(_ directory: String?) -> FilePath {
-    let temporary = getenv("TMPDIR").map { String(cString: $0) } ?? ""
-    return FilePath(directory ?? (temporary.isEmpty ? "/var/tmp" : temporary))
-  }
-
-  /// An empty unnamed file where the overlay will be, before it is known where the mount is.
-  static func scratch(directory: String?, inMemory: Bool) throws(Errno) -> File {
-    inMemory ? try File.scratchInMemory() : try File.scratch(in: chosen(directory))
   }
 
   private static func check(_ directory: FilePath) throws(OverlayError) -> FilePath {
@@ -52,14 +45,29 @@ enum Overlay {
     }
   }
 
-  /// Puts an empty overlay over `image`.
+  /// An empty unnamed file there.
+  func scratch() throws(OverlayError) -> File {
+    do throws(Errno) {
+      switch self {
+      case .directory(let path): return try File.scratch(in: path)
+      case .memory: return try File.scratchInMemory()
+      }
+    } catch {
+      throw .unusable(path, error)
+    }
+  }
+
+  /// Puts an empty overlay in an empty file over `image`.
   func disk(
-    over image: any BaseReader, blockSize: Int, options: CowDisk.Options
+    over image: any BaseReader, in scratch: consuming File, geometry: Geometry, options: CowDisk.Options
   ) throws(OverlayError) -> CowDisk {
-    guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure("validate() checks it") }
     do {
-      return try CowDisk(base: image, geometry: geometry, scratch: try scratch(), options: options)
+      return try CowDisk(base: image, geometry: geometry, scratch: scratch, options: options)
     } catch .fileTooLarge {
+      var limit = rlimit()
+      if getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0, limit.rlim_cur < image.size {
+        throw .limited(image.size, limit: UInt64(limit.rlim_cur))
+      }
       throw .tooLarge(path, image.size)
     } catch {
       throw .unusable(path, error)
@@ -72,13 +80,6 @@ enum Overlay {
     case .memory: "in memory"
     }
   }
-
-  private func scratch() throws(Errno) -> File {
-    switch self {
-    case .directory(let path): try File.scratch(in: path)
-    case .memory: try File.scratchInMemory()
-    }
-  }
 }
 
 /// An overlay directory that cannot be used.
@@ -86,6 +87,7 @@ enum OverlayError: Error, Equatable, CustomStringConvertible {
   case unusable(FilePath, Errno)
   case insideMountpoint(FilePath, FilePath)
   case tooLarge(FilePath, UInt64)
+  case limited(UInt64, limit: UInt64)
 
   var description: String {
     switch self {
@@ -97,6 +99,10 @@ enum OverlayError: Error, Equatable, CustomStringConvertible {
       "overlay directory \(path) cannot be used: \(error); choose another with --overlay-dir"
     case .insideMountpoint(let path, let mountpoint):
       "overlay directory \(path) is inside the mountpoint \(mountpoint); choose another with --overlay-dir"
+    case .limited(let size, let limit):
+      """
+      the overlay must be a file of \(size) bytes, and files of this process may have \(limit); raise the limit (ulimit -f)
+      """
     case .tooLarge(let path, let size):
       """
       the file system of the overlay directory \(path) cannot hold a sparse file of \(size) bytes; choose one that can \

@@ -1,6 +1,6 @@
-// Going to the background. The process forks before it has threads or anything to share; the child does all the work, and
-// the parent waits until the child says that the mount can be used, or ends with the child's status. So a failure is
-// told on the user's terminal and in the exit status, and success means ready.
+// Going to the background. The process forks before it has anything to share; the child does all the work, and the parent
+// waits until the child says that the mount can be used, or ends with the child's status. So a failure is told on the user's
+// terminal and in the exit status, and success means ready.
 
 internal import DiskIO
 internal import Glibc
@@ -23,7 +23,7 @@ struct Background: ~Copyable {
     }
     close(pipeEnds[0])
     // Away from the terminal and its signals. A user who interrupts the wait has the parent killed; the child notices
-    // when it reports.
+    // by the pipe.
     setsid()
     return Background(readyPipe: pipeEnds[1])
   }
@@ -36,21 +36,21 @@ struct Background: ~Copyable {
     var status: CInt = 0
     while waitpid(child, &status, 0) == -1, errno == EINTR {}
     let exited = status & 0x7f == 0
-    if !exited { Cowmount.complain("the background process was killed by signal \(status & 0x7f)") }
+    if !exited { Console.complain("the background process was killed by signal \(status & 0x7f)") }
     _exit(exited ? (status >> 8) & 0xff : 1)
   }
 
+  /// A descriptor that has an error to poll for when nobody waits any more.
+  var descriptor: CInt { readyPipe }
+
   /// Lets go of terminal and directory, and lets the parent go.
-  borrowing func ready() {
+  ///
+  /// - Returns: false where nobody waits any more: the user gave up, so the mount is not wanted.
+  borrowing func ready() -> Bool {
     chdir("/")
-    for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
-      // Without /dev/null none is better than the caller's: who waits for its end would wait for the mount's.
-      close(descriptor)
-      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY)
-    }
+    leadStandardDescriptorsNowhere()
     var byte: UInt8 = 1
-    // Nobody waits any more: the user gave up, so the mount is not wanted.
-    if write(readyPipe, &byte, 1) != 1 { kill(getpid(), SIGTERM) }
-    close(readyPipe)
+    defer { close(readyPipe) }
+    return write(readyPipe, &byte, 1) == 1
   }
 }

@@ -10,6 +10,7 @@ internal import Glibc
 internal import Logging
 internal import Synchronization
 internal import SystemPackage
+internal import Threads
 
 /// The copying of an image in the background.
 final class Prefetch: Sendable {
@@ -32,24 +33,16 @@ final class Prefetch: Sendable {
   init(_ disk: CowDisk, of image: any Image) {
     self.disk = disk
     self.image = image
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(self)
-    let error = pthread_create(
-      &thread, nil,
-      { context in
-        guard let context else { return nil }
-        let prefetch = Unmanaged<Prefetch>.fromOpaque(context).takeRetainedValue()
-        prefetch.run()
-        prefetch.isOver.store(true, ordering: .releasing)
-        return nil
-      }, context.toOpaque())
-    guard error == 0 else {
-      context.release()
+    do {
+      pthread_detach(
+        try startThread { [self] in
+          run()
+          isOver.store(true, ordering: .releasing)
+        })
+    } catch {
       isOver.store(true, ordering: .releasing)
-      logger.warning("nothing is prefetched: \(Errno(rawValue: error))")
-      return
+      logger.warning("nothing is prefetched: \(error)")
     }
-    pthread_detach(thread)
   }
 
   /// Ends it, where it has not ended by itself. A read of an image that does not answer is not waited for.
@@ -66,7 +59,6 @@ final class Prefetch: Sendable {
   // MARK: The thread
 
   private func run() {
-    Privileges.drop(for: image)
     clinux_enter_background("prefetch")
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: Int(max(Self.chunk, disk.blockSize)), alignment: 4096)

@@ -1,12 +1,12 @@
 // Threads that run a closure.
 
-import Glibc
-import SystemPackage
+public import Glibc
+public import SystemPackage
 
 /// Starts a thread that runs `body` and ends.
 ///
 /// - Throws: the error of `pthread_create` (`.resourceTemporarilyUnavailable`).
-func startThread(_ body: sending @escaping () -> Void) throws(Errno) -> pthread_t {
+public func startThread(_ body: sending @escaping () -> Void) throws(Errno) -> pthread_t {
   final class Job {
     let body: () -> Void
     init(_ body: sending @escaping () -> Void) { self.body = body }

@@ -52,7 +52,7 @@ struct Watch {
 }
 
 /// What the mount did so far.
-struct Statistics {
+struct MountStatistics {
   let image: any Image
   let disk: CowDisk
 

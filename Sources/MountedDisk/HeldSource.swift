@@ -1,0 +1,81 @@
+// An image from the two sides of the border between rights and bytes: the keeper opens files and starts servers, and looks at
+// no byte; the process without rights finds out what it has got, and reads.
+
+internal import BaseImage
+internal import CLinux
+internal import CopyOnWrite
+internal import DiskIO
+internal import Glibc
+internal import Logging
+internal import SystemPackage
+
+/// What is open of an image.
+enum HeldSource {
+  case file(RawImage)
+  case server(NbdURI)
+  case started(StartedServer)
+  /// The process that reads it alone has it.
+  case handedOver
+
+  // MARK: With rights
+
+  /// Opens what needs rights.
+  init(_ settings: SourceSettings) throws {
+    switch settings.location {
+    case .command(let command): self = .started(try StartedServer(command))
+    case .server(let uri): self = .server(uri)
+    case .file(let path):
+      let file = try RawImage(
+        path: path, sharesWithWriters: settings.sharesWithWriters, avoidsCache: settings.avoidsCache)
+      if settings.avoidsCache, !file.avoidsCache {
+        let logger = Logger(label: "cowmount")
+        logger.warning("\(file.source): its file system has no direct reads, so --base-cache none does nothing")
+      }
+      // What the user calls a virtual disk needs no look to be one; it is looked at all the same, for what is wrong with it.
+      self = .file(file)
+    }
+  }
+
+  /// What messages and the mount table call it.
+  func name(_ settings: SourceSettings) -> String {
+    switch (self, settings.location) {
+    case (.file(let file), _): file.source
+    case (.server(let uri), _): uri.text
+    case (.started, .command(let command)): command.name
+    case (.started, .file(let path)): path.string
+    case (.started, .server(let uri)): uri.text
+    case (.handedOver, _): ""
+    }
+  }
+
+  /// Descriptors that reading needs.
+  var descriptors: [CInt] {
+    switch self {
+    case .file(let file): file.descriptors
+    case .server, .handedOver: []
+    case .started(let server): [server.placeDescriptor]
+    }
+  }
+
+  /// What the process that reads it may still do.
+  var confinement: Confinement {
+    switch self {
+    case .file, .handedOver: Confinement(role: CLINUX_ROLE_SERVER)
+    case .started: Confinement(role: CLINUX_ROLE_NBD_CLIENT)
+    case .server(let uri):
+      Confinement(role: CLINUX_ROLE_NETWORK_CLIENT, identity: uri.user, readable: uri.files)
+    }
+  }
+
+  /// Loads libraries that the reader will need and can load no more: reads nothing from outside.
+  func prepare() throws {
+    switch self {
+    case .file, .handedOver: break
+    case .server(let uri):
+      do { try NbdImage.prepare() } catch { throw ImageError.server(uri.text, error) }
+    case .started(let server):
+      server.disown()
+      try NbdImage.prepare()
+    }
+  }
+}

@@ -1,0 +1,91 @@
+// Who takes the mount down: a process of its own, which does nothing else. Detaching may hang as long as the image does,
+// because the kernel first has the mount's server take what was written; the keeper must hear signals meanwhile. And where
+// the keeper itself is killed, somebody with rights is left to clear away the mount that nobody serves any more.
+
+internal import CLinux
+internal import DiskIO
+internal import FuseSession
+internal import Glibc
+internal import SystemPackage
+
+/// The process that takes a mount down, as the keeper has it.
+final class MountGuard {
+  let id: pid_t
+  private let socket: MessageSocket
+
+  private init(id: pid_t, socket: MessageSocket) {
+    self.id = id
+    self.socket = socket
+  }
+
+  private enum Order: UInt8 {
+    case watch = 1
+    case detach, leave
+  }
+
+  /// Starts it, before anything is mounted.
+  static func start(at mountpoint: Mountpoint) throws(Errno) -> MountGuard {
+    let (mine, its) = try MessageSocket.pair()
+    let id = fork()
+    guard id != -1 else { throw .current }
+    guard id == 0 else { return MountGuard(id: id, socket: mine) }
+    clinux_stand_apart("cowmount-guard")
+    let kept = (mountpoint.descriptors + [its.descriptor]).sorted()
+    clinux_close_others(kept, CInt(kept.count))
+    leadStandardDescriptorsNowhere()
+    chdir("/")
+    _exit(stand(its, mountpoint))
+  }
+
+  /// Tells it which mount is ours.
+  func watch(_ mount: StandingMount) {
+    socket.send(Wire(Order.watch.rawValue, [mount.id], text: Array(mount.device.utf8)))
+  }
+
+  /// Has it detach the mount; it ends when that is done.
+  func detach() { socket.send(Wire(Order.detach.rawValue)) }
+
+  /// Has it end, and waits for that: the mount is gone, and what stands at its place is somebody else's.
+  func dismiss() {
+    socket.send(Wire(Order.leave.rawValue))
+    while waitpid(id, nil, 0) == -1, errno == EINTR {}
+  }
+
+  /// What became of the mount, by the status that it ended with.
+  enum Outcome: CInt {
+    case gone = 0
+    case covered = 2
+    case refused
+  }
+
+  // MARK: The process
+
+  private static func stand(_ socket: MessageSocket, _ mountpoint: Mountpoint) -> CInt {
+    let others = Mountpoint.present
+    var mount: StandingMount?
+    while true {
+      switch socket.receive() {
+      case .message(let wire, _):
+        switch Order(rawValue: wire.kind) {
+        case .watch: mount = StandingMount(id: wire.number(0), device: wire.string)
+        case .detach: return detach(mount, mountpoint).rawValue
+        case .leave: return 0
+        case nil: break
+        }
+      case .nonsense: break
+      case .end:
+        // The keeper was killed, perhaps before it told; then a mount of ours that nobody serves is the one.
+        return detach(mount ?? mountpoint.findMount(besides: others), mountpoint).rawValue
+      }
+    }
+  }
+
+  private static func detach(_ mount: StandingMount?, _ mountpoint: Mountpoint) -> Outcome {
+    guard let mount else { return .gone }
+    switch mountpoint.detach(mount) {
+    case .gone: return .gone
+    case .covered: return .covered
+    case .refused: return .refused
+    }
+  }
+}

@@ -1,0 +1,126 @@
+// The first thread of the process that serves: hears the keeper, looks round while there is work, and ends.
+
+internal import BaseImage
+internal import CopyOnWrite
+internal import FuseSession
+internal import Glibc
+internal import Logging
+
+/// What happens beside serving.
+final class ServerLoop {
+  private let link: KeeperLink
+  private let session: FuseSession
+  private let writeBacks: WriteBacks
+  private let image: any Image
+  private let disk: CowDisk
+  private let prefetch: Prefetch?
+  private let statistics: MountStatistics
+  /// Whether requests come, so that it is time to look round now and then.
+  private var isBusy = false
+
+  /// Milliseconds between two looks round.
+  private static let pause: CInt = 5000
+
+  init(
+    _ link: KeeperLink, _ session: FuseSession, _ writeBacks: WriteBacks, image: any Image, prefetch: Prefetch?,
+    disk: CowDisk
+  ) {
+    self.link = link
+    self.session = session
+    self.writeBacks = writeBacks
+    self.image = image
+    self.prefetch = prefetch
+    self.disk = disk
+    statistics = MountStatistics(image: image, disk: disk)
+  }
+
+  /// Runs until the mount is gone or the keeper says so.
+  ///
+  /// - Returns: the process's exit status.
+  func run() -> CInt {
+    session.rest()
+    while !session.isOver {
+      let event = wait(isBusy ? Self.pause : -1)
+      switch event {
+      case .wake where !session.isOver:
+        // Somebody asks for something, for the first time in a while.
+        session.lookRound()
+        isBusy = true
+      case .wake: break
+      case .nothing:
+        session.lookRound()
+        isBusy = false
+        session.rest()
+      case .keeper(.stop): return end(.told)
+      case .keeper(.abandon), .keeperIsGone: return abandon()
+      case .keeper(let message): take(message)
+      }
+    }
+    return end(session.hasFailed ? .failed : .unmounted)
+  }
+
+  private enum Event {
+    case wake, nothing, keeperIsGone
+    case keeper(KeeperMessage)
+  }
+
+  private func wait(_ milliseconds: CInt) -> Event {
+    var waits = [
+      pollfd(fd: link.socket.descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: session.wakeDescriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    guard poll(&waits, 2, milliseconds) > 0 else { return .nothing }
+    if waits[0].revents != 0 {
+      switch link.socket.receive() {
+      case .message(let wire, _): if let message = KeeperMessage(wire) { return .keeper(message) }
+      case .nonsense: break
+      case .end: return .keeperIsGone
+      }
+    }
+    if waits[1].revents != 0 {
+      session.takeWake()
+      return .wake
+    }
+    return .nothing
+  }
+
+  private func take(_ message: KeeperMessage) {
+    switch message {
+    case .wroteBack(let id, let isDone): writeBacks.answer(id, isDone)
+    case .report: statistics.tell(.notice)
+    case .imageIsGone: image.prepareToEnd()
+    case .prepareToEnd:
+      // Before workers are waited for.
+      image.prepareToEnd()
+      prefetch?.stop()
+    case .device, .stop, .abandon: break
+    }
+  }
+
+  private enum End {
+    case unmounted, failed, told
+  }
+
+  private func end(_ end: End) -> CInt {
+    // What stands at the mountpoint from here on is not ours.
+    if end != .told { link.send(.over(hasFailed: end == .failed)) }
+    image.prepareToEnd()
+    prefetch?.stop()
+    let isIdle = session.stop {
+      switch self.wait(20) {
+      case .keeper(.abandon), .keeperIsGone: return false
+      case .keeper(let message):
+        self.take(message)
+        return true
+      case .wake, .nothing: return true
+      }
+    }
+    statistics.tell(.info)
+    return isIdle ? 0 : abandon()
+  }
+
+  private func abandon() -> CInt {
+    session.abandon()
+    return 0
+  }
+}

@@ -1,0 +1,137 @@
+// The processes of a mount, and what happens when one of them dies: the others end the mount, and nothing stays behind.
+
+import Glibc
+import SystemPackage
+import Testing
+
+extension Mounted {
+  @Suite struct Keepers {
+    private enum Victim: CaseIterable {
+      case keeper, server, guardian
+    }
+
+    @Test(arguments: Victim.allCases, [false, true])
+    private func oneIsKilled(victim: Victim, isOpen: Bool) async throws {
+      let image = try sandbox.image(size: 1 << 20)
+      let (place, overlays) = try (sandbox.directory("mnt"), sandbox.directory("overlay"))
+      let begun = try await attempt(Host.cowmount, ["--overlay-dir", overlays, image.path, place])
+      #expect(begun.succeeded, "\(begun)")
+      let keeper = try #require(Daemon.find(mentioning: place).first)
+      let family = keeper.family
+      #expect(family.count == 3)
+      let file = isOpen ? try TestFile(place + "/disk.img") : nil
+      try file?.write([1, 2, 3], at: 5)
+      let killed =
+        switch victim {
+        case .keeper: keeper
+        case .server: keeper.server
+        case .guardian: keeper.guardian
+        }
+      kill(killed.pid, SIGKILL)
+      #expect(try await eventually { family.allSatisfy { !$0.isAlive } }, "some of \(family) still run")
+      #expect(try MountEntry.at(place) == nil, "the mount is left")
+      #expect(try entries(place) == [] && entries(overlays) == [])
+    }
+
+    @Test func aKilledServerIsTold() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096), staying: true)
+      kill(mount.daemon.server.pid, SIGKILL)
+      let result = try #require(try await mount.expectGone(status: 1))
+      expectOneLine(result, naming: ["the process that serves the mount was killed by signal 9"], status: 1)
+    }
+
+    /// Ctrl-C reaches all processes of the terminal's foreground; only the keeper is to do something about it.
+    @Test(arguments: Events.allCases)
+    private func othersIgnoreSignals(_ signal: Events) async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096))
+      for process in [mount.daemon.server, mount.daemon.guardian] { kill(process.pid, signal.rawValue) }
+      try expectBase(mount.open(O_RDONLY | O_DIRECT), 0..<4096)
+      #expect(mount.daemon.family.count == 3)
+    }
+
+    private enum Events: CInt, CaseIterable {
+      case interrupt = 2
+      case terminate = 15
+      case hangUp = 1
+    }
+
+    /// What the keeper and the guard take beyond what they share with each other and the server.
+    @Test(.needs(.root)) func memory() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 1 << 20))
+      try expectBase(mount.open(), 0..<1 << 20)
+      for process in [mount.daemon, mount.daemon.guardian] {
+        let lines = try readText("/proc/\(process.pid)/smaps_rollup").split(separator: "\n")
+        let own = lines.filter { $0.hasPrefix("Private_") }.compactMap { line in
+          line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+        }
+        #expect(own.reduce(0, +) < 1024, "\(process.name) has \(own) KiB of its own")
+      }
+    }
+
+    /// The image itself is open in no process with rights.
+    @Test(.needs(.root)) func whoHasWhat() async throws {
+      let image = try sandbox.image(size: 1 << 20)
+      let mount = try await sandbox.mount(image)
+      for process in [mount.daemon, mount.daemon.guardian] {
+        #expect(try !process.descriptors().contains { $0.target == image.path || $0.target == "/dev/fuse" })
+      }
+    }
+
+    /// An interrupt while the image is looked at ends all of it, and leaves nothing.
+    @Test(.needs(.program("xz")), arguments: [SIGINT, SIGTERM])
+    func anInterruptAtTheBeginning(signal: CInt) async throws {
+      let image = try sandbox.image("disk.img", size: 64 << 20)
+      try await shell(#"gzip -1 < "$1" > "$1.gz""#, image.path)
+      let place = try sandbox.directory("mnt")
+      let script = #""$0" "$1" "$2" & sleep 0.1; kill -"$3" $! 2>/dev/null; wait $! || true"#
+      _ = try await attempt("sh", ["-c", script, Host.cowmount, image.path + ".gz", place, "\(signal)"])
+      // It may have been ready before.
+      if try MountEntry.at(place) != nil { try await run("fusermount3", "-u", place) }
+      #expect(try await eventually { Daemon.processes(mentioning: place).allSatisfy { !$0.isAlive } })
+      #expect(try MountEntry.at(place) == nil)
+    }
+
+    // MARK: Limits of the caller
+
+    /// Who writes beyond a limit on the size of files is told so; the mount is everybody's, and lives.
+    @Test func limitOnFiles() async throws {
+      let image = try sandbox.image(size: 1 << 20)
+      let (place, overlays) = try (sandbox.directory("mnt"), sandbox.directory("overlay"))
+      let script = #"ulimit -f 4096; exec "$@""#
+      let arguments = ["-euc", script, "sh", Host.cowmount, "--overlay-dir", overlays, image.path, place]
+      let begun = try await attempt("sh", arguments)
+      #expect(begun.succeeded, "\(begun)")
+      sandbox.atEnd { try await run("fusermount3", "-u", place) }
+      let file = try TestFile(place + "/disk.img", O_RDWR | O_DIRECT)
+      try file.write(Pattern().bytes(4096), at: 1 << 20)
+      #expect(throws: Errno.fileTooLarge) { try file.write(Pattern().bytes(1 << 20), at: 4 << 20) }
+      #expect(throws: Errno.fileTooLarge) { try file.resize(64 << 20) }
+      try expectBase(file, 0..<4096)
+      try expect(file, at: 1 << 20, holds: Pattern().bytes(4096))
+    }
+
+    @Test func limitBelowTheImage() async throws {
+      let image = try sandbox.image(size: 8 << 20)
+      let script = #"ulimit -f 4096; exec "$@""#
+      let arguments = ["-euc", script, "sh", Host.cowmount, image.path, try sandbox.directory("mnt")]
+      expectOneLine(try await attempt("sh", arguments), naming: ["ulimit -f"], status: 1)
+    }
+
+    // MARK: What close(2) says
+
+    /// A seek has the kernel write back, and with that takes the error that the writer's close was to tell.
+    @Test func aSeekLeavesTheErrorToTheWriter() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 32 << 20, data: []), "--max-overlay", "1M")
+      let descriptor = open(mount.file, O_RDWR | O_CLOEXEC)
+      let bytes = Pattern(seed: 5).bytes(4 << 20)
+      #expect(bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) } == bytes.count)
+      let other = try mount.open(O_RDONLY)
+      _ = try other.nextData(8 << 20)
+      other.close()
+      #expect(close(descriptor) == -1 && errno == ENOSPC, "the writer was not told")
+      // Once.
+      let again = open(mount.file, O_RDWR | O_CLOEXEC)
+      #expect(close(again) == 0)
+    }
+  }
+}
