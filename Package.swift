@@ -57,6 +57,9 @@ let package = Package(
         "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", arguments, logging, system,
       ],
       swiftSettings: strict),
+    .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
+    .testTarget(
+      name: "CLinuxTests", dependencies: ["CConfinementProbe", "CLinux", system], swiftSettings: strict),
     .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
     .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .testTarget(
