@@ -27,6 +27,12 @@ static int get(struct capabilities *capabilities) {
   return (int)syscall(SYS_capget, &capabilities->header, capabilities->data);
 }
 
+int clinux_may_change_user(void) {
+  const uint32_t needed = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL | 1u << CAP_SYS_PTRACE;
+  struct capabilities own;
+  return get(&own) == 0 && (own.data[0].effective & needed) == needed;
+}
+
 int confine_bounding_set(uint64_t kept) {
   struct capabilities own;
   if (get(&own) == -1) return -1;
@@ -43,9 +49,11 @@ int confine_bounding_set(uint64_t kept) {
   return 0;
 }
 
+static int64_t number(int64_t asked) { return asked == CLINUX_UNUSED_USER ? clinux_unused_user() : asked; }
+
 // Sets real, effective and saved id. 1 where neither the number nor the overflow id means anything in this user namespace.
-static int change(long call, int64_t number) {
-  if (syscall(call, number, number, number) == 0) return 0;
+static int change(long call, int64_t id) {
+  if (syscall(call, id, id, id) == 0) return 0;
   if (errno != EINVAL) return -1;
   if (syscall(call, OVERFLOW_USER, OVERFLOW_USER, OVERFLOW_USER) == 0) return 0;
   return errno == EINVAL ? 1 : -1;
@@ -54,10 +62,10 @@ static int change(long call, int64_t number) {
 int confine_identity(const struct clinux_confinement *confinement) {
   // Else no capability outlives the change.
   if (confinement->kept_capabilities && prctl(PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L) == -1) return -1;
-  if (confinement->group != -1) {
+  if (confinement->group != CLINUX_SAME_USER) {
     int no_groups = syscall(SYS_setgroups, 0, NULL) == 0;
     int error = errno;
-    int stays = change(SYS_setresgid, confinement->group);
+    int stays = change(SYS_setresgid, number(confinement->group));
     if (stays == -1) return -1;
     // A namespace that was made without privilege has one group and lets nobody drop any (user_namespaces(7)).
     if (!no_groups && !(stays && error == EPERM)) {
@@ -65,8 +73,8 @@ int confine_identity(const struct clinux_confinement *confinement) {
       return -1;
     }
   }
-  if (confinement->user != -1 && change(SYS_setresuid, confinement->user) == -1) return -1;
-  return 0;
+  if (confinement->user == CLINUX_SAME_USER) return 0;
+  return change(SYS_setresuid, number(confinement->user)) == -1 ? -1 : 0;
 }
 
 int confine_capabilities(uint64_t kept) {

@@ -34,8 +34,8 @@ import Testing
     case .diskReader:
       """
       \(everybody) \(everybodyOfOld) \(loading) \(loadingOfOld) getsockopt setsockopt getsockname getpeername accept4 \
-      signalfd4 execve epoll_create1 epoll_ctl epoll_pwait epoll_wait arch_prctl fdatasync flock sched_getparam \
-      sched_getscheduler
+      signalfd4 execve chdir epoll_create1 epoll_ctl epoll_pwait epoll_wait arch_prctl fdatasync flock sched_getparam \
+      sched_getscheduler sched_getattr
       """
     }
   }

@@ -31,8 +31,8 @@ struct PrivateSocket: ~Copyable {
       rmdir(directory)
     }
     let listener = try Self.listening(at: path)
-    // Whatever the umask: the client may have given up the right to pass over it.
-    guard chmod(path, 0o600) == 0 else { throw .current }
+    // Whatever the umask: the client may be another user by the time it connects. Only who has the place can.
+    guard chmod(path, 0o666) == 0 else { throw .current }
     let descriptor = open(path, clinux_o_path | O_CLOEXEC)
     guard descriptor != -1 else { throw .current }
     let place = File(adopting: descriptor)

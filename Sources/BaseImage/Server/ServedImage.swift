@@ -44,10 +44,11 @@ public final class ServedImage: Image {
   /// - Parameters:
   ///   - command: the server's command line.
   ///   - file: the program's file.
-  ///   - image: what the server shows the content of: it gets the open file, and none of root's rights but to read files;
-  ///     and the name for that content.
+  ///   - image: what the server shows the content of: it gets the open file, and is confined to reading that or, where it
+  ///     follows the names of other files in it, whatever this process may read; and the name for that content.
   init(
-    _ command: ServerCommand, file: String, of image: (file: RawImage, name: String?)?, options: Options
+    _ command: ServerCommand, file: String, of image: (file: RawImage, name: String?, followsNames: Bool)?,
+    options: Options
   ) throws(ServerCommandError) {
     func error(_ problem: ServerCommandError.Problem) -> ServerCommandError {
       ServerCommandError(name: command.name, problem: problem)
@@ -57,7 +58,10 @@ public final class ServedImage: Image {
       socket = try PrivateSocket { (listener) throws(Errno) in
         var inheritance = ServerProcess.Inheritance(socket: listener)
         inheritance.image = image?.file.descriptor
-        inheritance.isConfined = image != nil
+        inheritance.confinement = image.map {
+          let isClosed = $0.file.status.permissions & 0o004 == 0
+          return .init(readsEverything: $0.followsNames, readsWhatIsClosed: $0.followsNames || isClosed)
+        }
         started = try ServerProcess(file, words: command.words, inheritance)
       }
       guard let started else { throw .noSuchProcess }

@@ -7,6 +7,7 @@
 // - The header must name no other file (VirtualDiskHeader).
 // - qemu-nbd gets the file that was looked at, as an open descriptor, and not a path.
 // - It is told to use no backing file, whatever the header says by the time it reads it.
+// - The kernel lets it open that file, its libraries, and nothing else (CLinux/Confinement.h). Where it has no Landlock:
 // - When it has opened all that it opens, and before anybody reads through it, no other file may be open in it. That holds
 //   for all formats and whatever else a header can name.
 //
@@ -69,9 +70,10 @@ extension VirtualDiskFormat {
   ) throws(VirtualDiskError) -> ServedImage {
     do throws(ServerCommandError) {
       return try ServedImage(
-        command, file: program, of: (file, file.name.map(nameInside)), options: options.server)
+        command, file: program, of: (file, file.name.map(nameInside), options.isForced), options: options.server)
     } catch let failure {
-      throw VirtualDiskError(path: file.source, format: self, problem: .server(failure))
+      let problem = options.isForced ? VirtualDiskError.Problem.server(failure) : .confinedServer(failure)
+      throw VirtualDiskError(path: file.source, format: self, problem: problem)
     }
   }
 
