@@ -68,6 +68,14 @@ extension Mounted {
       try await run("fusermount3", "-u", place)
     }
 
+    /// The change of its user calls off what it had asked for before.
+    @Test func aServerWhoseMinderIsKilledEnds() async throws {
+      let mount = try await sandbox.mount(try await disk(mode: 0o644), "--name", "disk.img")
+      let started = try StartedServer(of: mount.daemon)
+      #expect(kill(started.minder.pid, SIGKILL) == 0)
+      #expect(try await eventually { !started.server.isAlive })
+    }
+
     /// Attempts and their errors, 0 for success.
     private static let attack = #"""
       #!/usr/bin/perl
