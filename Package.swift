@@ -63,6 +63,9 @@ let package = Package(
       name: "cowmount",
       dependencies: ["BaseImage", "CopyOnWrite", "MountedDisk", arguments, system],
       swiftSettings: strict),
+    .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
+    .testTarget(
+      name: "CLinuxTests", dependencies: ["CConfinementProbe", "CLinux", system], swiftSettings: strict),
     .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
     .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .testTarget(

@@ -203,6 +203,7 @@ static const struct entry entries[] = {
     {SYS_pselect6, LOADING},
     // A program.
     {SYS_execve, DISK},
+    {SYS_chdir, DISK},
     {SYS_epoll_create1, DISK},
     {SYS_epoll_ctl, DISK},
     {SYS_epoll_pwait, DISK},
@@ -210,6 +211,7 @@ static const struct entry entries[] = {
     {SYS_flock, DISK},
     {SYS_sched_getparam, DISK},
     {SYS_sched_getscheduler, DISK},
+    {SYS_sched_getattr, DISK},
 #if defined(__x86_64__)
     // The same in old ways.
     {SYS_poll, ALL},

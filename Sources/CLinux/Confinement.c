@@ -20,7 +20,7 @@ int clinux_confine(const struct clinux_confinement *confinement, struct clinux_c
   } while (0)
   // Reclaim that waits for this process must not make it wait for reclaim. Not every root may ask for that.
   clinux_set_io_flusher();
-  STEP("drop the bounding set of capabilities", confine_bounding_set());
+  STEP("drop the bounding set of capabilities", confine_bounding_set(confinement->kept_capabilities));
   STEP("change user and group", confine_identity(confinement));
   STEP("drop capabilities", confine_capabilities(confinement->kept_capabilities));
   if (confinement->death_signal) {

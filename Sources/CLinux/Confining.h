@@ -6,7 +6,7 @@
 
 // Drops the bounding set, supplementary groups, user and group, and all capabilities but those kept, which stay over
 // execve(2). (Identity.c)
-int confine_bounding_set(void);
+int confine_bounding_set(uint64_t kept);
 int confine_identity(const struct clinux_confinement *confinement);
 int confine_capabilities(uint64_t kept);
 

@@ -6,11 +6,11 @@
 // All but clinux_start_server() runs in children of a process that may have threads: only what signal-safety(7) allows.
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include "Confining.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -71,36 +71,32 @@ static void leave_directory(void) {
   if (chdir("/") == -1) return;
 }
 
-#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
-#endif
-#ifndef LANDLOCK_SCOPE_SIGNAL
-#define LANDLOCK_SCOPE_SIGNAL (1ULL << 1)
-#endif
+// Whether somebody who is confined so can open the image again, as QEMU does. Some file systems let in only who mounted
+// them, whatever the file's permissions (FUSE), or have a server decide (NFS).
+static int can_open_image(const struct clinux_confinement *confinement) {
+  pid_t child = fork();
+  if (child == 0) {
+    const int is_changed = confine_bounding_set(confinement->kept_capabilities) == 0 &&
+                           confine_identity(confinement) == 0 &&
+                           confine_capabilities(confinement->kept_capabilities) == 0;
+    _exit(is_changed && open("/proc/self/fd/4", O_RDONLY | O_CLOEXEC | O_NONBLOCK) != -1 ? 0 : 1);
+  }
+  int status = 0;
+  while (child != -1 && waitpid(child, &status, 0) == -1 && errno == EINTR) continue;
+  return child != -1 && status == 0;
+}
 
-// Has the kernel refuse to write to files, but for /dev/null, to make or remove any, and to send signals to others. Without
-// capabilities, root's process still has what belongs to root. Kernels without Landlock (Linux 5.13) refuse nothing.
-static void refuse_writing(void) {
-  long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  struct {
-    uint64_t files, network, scopes;
-  } refused = {.files = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                        LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-                        LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-                        LANDLOCK_ACCESS_FS_MAKE_SYM};
-  if (version >= 3) refused.files |= LANDLOCK_ACCESS_FS_TRUNCATE;
-  if (version >= 6) refused.scopes = LANDLOCK_SCOPE_SIGNAL;
-  // What an older kernel does not know of is 0, which it takes.
-  int rules = (int)syscall(SYS_landlock_create_ruleset, &refused, sizeof refused, 0);
-  if (rules == -1) return;
-  // QEMU opens it to find out whether there are locks.
-  struct landlock_path_beneath_attr null = {
-      .allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE, .parent_fd = open("/dev/null", O_PATH | O_CLOEXEC)};
-  syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &null, 0);
-  close(null.parent_fd);
-  // Needs no_new_privs, which came with giving up capabilities.
-  syscall(SYS_landlock_restrict_self, rules, 0);
-  close(rules);
+// Gives up what the server does not need. Fails with the errno of what cannot be done.
+static int confine(const struct clinux_server_command *command) {
+  struct clinux_confinement confinement = *command->confinement;
+  confinement.program = command->path;
+  // The change of the user calls off what was asked for before.
+  confinement.death_signal = SIGTERM;
+  confinement.readable_descriptor = command->image == -1 ? -1 : IMAGE;
+  if (command->image != -1 && confinement.user != CLINUX_SAME_USER && !can_open_image(&confinement))
+    confinement.user = confinement.group = CLINUX_SAME_USER;
+  struct clinux_confined result;
+  return clinux_confine(&confinement, &result);
 }
 
 // The server's own process, until it is the server.
@@ -115,15 +111,12 @@ static _Noreturn void become(const struct clinux_server_command *command, pid_t 
   sigprocmask(SIG_SETMASK, &none, NULL);
   // It is part of serving the mount: reclaim that waits for the mount must not make it wait for reclaim.
   clinux_set_io_flusher();
-  if (command->is_confined) {
-    clinux_keep_capabilities((uint64_t)1 << CAP_DAC_READ_SEARCH);
-    refuse_writing();
-    leave_directory();
-  }
+  if (command->confinement) leave_directory();
   write_number(command->pid_text, getpid());
   // These three without close-on-exec, and the image where there is one.
   if (dup2(OUTPUT, 1) != -1 && dup2(OUTPUT, 2) != -1 && fcntl(SOCKET, F_SETFD, 0) != -1 &&
-      (command->image == -1 || fcntl(IMAGE, F_SETFD, 0) != -1))
+      (command->image == -1 || fcntl(IMAGE, F_SETFD, 0) != -1) &&
+      (!command->confinement || (confine(command) == 0 && getppid() == minder)))
     execve(command->path, command->arguments, command->environment);
   tell(CLINUX_SERVER_NOT_STARTED, errno);
   _exit(127);

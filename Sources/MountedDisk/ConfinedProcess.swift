@@ -90,10 +90,10 @@ struct Confinement: Sendable {
   func enter() throws(ConfinementError) {
     var confinement = clinux_confinement()
     confinement.role = role
-    let isRoot = geteuid() == 0
-    let nobody = clinux_unused_user()
-    confinement.user = isRoot ? identity.map { Int64($0.user) } ?? nobody : -1
-    confinement.group = isRoot ? identity.map { Int64($0.group) } ?? nobody : -1
+    let mayChange = clinux_may_change_user() != 0
+    let usual = Int64(mayChange ? CLINUX_UNUSED_USER : CLINUX_SAME_USER)
+    confinement.user = mayChange ? identity.map { Int64($0.user) } ?? usual : usual
+    confinement.group = mayChange ? identity.map { Int64($0.group) } ?? usual : usual
     confinement.readable_descriptor = -1
     confinement.death_signal = SIGKILL
     var paths: [UnsafePointer<CChar>?] = readable.map { path in path.withPlatformString { UnsafePointer(strdup($0)) } }

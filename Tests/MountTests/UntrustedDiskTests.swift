@@ -101,15 +101,22 @@ extension Mounted {
 
     // MARK: Behind the look at the header
 
-    /// A qemu-nbd before which the content of `evil` is written to `disk`, by the guest: the process may not write.
+    /// A qemu-nbd before which the content of `evil` is written to `disk`, by the guest: the process may not write. Nor may
+    /// it read or start anything else, but see whether there is a file.
     private func directory(writing evil: String, to disk: String) throws -> String {
       let directory = try sandbox.directory("tools")
       let real = try #require(Host.find("qemu-nbd"))
-      mkfifo(directory + "/go", 0o600)
-      let script = "#!/bin/sh\nread word < \(directory)/go\nexec \(real) \"$@\"\n"
-      try write(Array(script.utf8), to: directory + "/qemu-nbd")
-      chmod(directory + "/qemu-nbd", 0o755)
-      Task { try await shell(#"exec 3> "$1"; cat "$2" 1<> "$3"; echo >&3"#, directory + "/go", evil, disk) }
+      let program = directory + "/qemu-nbd"
+      let script = "#!/bin/sh\nuntil [ -e \(directory)/go ]; do :; done\nexec \(real) \"$@\"\n"
+      try write(Array(script.utf8), to: program)
+      chmod(program, 0o755)
+      Task {
+        let hasBegun = try await eventually {
+          try entries("/proc").contains { (try? readText("/proc/\($0)/cmdline"))?.contains(program) ?? false }
+        }
+        #expect(hasBegun)
+        try await shell(#"cat "$1" 1<> "$2"; : > "$3""#, evil, disk, directory + "/go")
+      }
       return directory
     }
 

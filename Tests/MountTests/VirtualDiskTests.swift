@@ -222,48 +222,5 @@ extension Mounted {
         try await server.expectGone()
       }
     }
-
-    /// It reads a file that others made, and needs nothing of what root may do, but to read it.
-    @Test(.needs(.root)) func theServerHasNoRights() async throws {
-      let (raw, _) = try Self.raw()
-      let image = try await Self.convert(raw, "qcow2", name: "disk.qcow2")
-      chmod(image.path, 0o600)
-      chown(image.path, 65534, 65534)
-      let mount = try await sandbox.mount(image, "--name", "disk.img")
-      let server = try StartedServer(of: mount.daemon).server
-      let status = try readText("/proc/\(server.pid)/status").split(separator: "\n")
-      // CAP_DAC_READ_SEARCH.
-      for line in ["CapEff:\t0000000000000004", "CapPrm:\t0000000000000004", "NoNewPrivs:\t1"] {
-        #expect(status.contains { $0 == line }, "\(line)")
-      }
-      #expect(Host.resolved("/proc/\(server.pid)/cwd") == "/")
-    }
-
-    /// Root's files are root's also without capabilities.
-    @Test(.needs(.program("perl"))) func theServerWritesNothing() async throws {
-      let known = try await attempt("perl", ["-e", "exit(syscall(444, 0, 0, 1) < 1)"])
-      guard known.succeeded else { try Skips.skipRest("no Landlock in this kernel") }
-      let (raw, _) = try Self.raw()
-      let image = try await Self.convert(raw, "qcow2", name: "disk.qcow2")
-      let victims = try sandbox.directory("victims")
-      try TestFile(victims + "/victim", O_RDWR | O_CREAT).write([1, 2, 3], at: 0)
-      let attack = """
-        #!/bin/sh
-        (echo overwritten > \(victims)/victim)
-        (echo new > \(victims)/new)
-        rm -f \(victims)/victim
-        exec \(try #require(Host.find("qemu-nbd"))) "$@"
-
-        """
-      let tools = try sandbox.directory("tools")
-      try TestFile(tools + "/qemu-nbd", O_RDWR | O_CREAT, mode: 0o755).write(Array(attack.utf8), at: 0)
-      let place = try sandbox.directory("mnt")
-      let result = try await attempt(
-        Host.cowmount, [image.path, place], variables: ["PATH": tools + ":" + Host.programs])
-      #expect(result.succeeded, "\(result)")
-      #expect(try entries(victims) == ["victim"])
-      try expect(TestFile(victims + "/victim", O_RDONLY), at: 0, holds: [1, 2, 3])
-      try await run("fusermount3", "-u", place)
-    }
   }
 }

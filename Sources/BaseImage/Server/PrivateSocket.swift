@@ -31,7 +31,7 @@ struct PrivateSocket: ~Copyable {
       rmdir(directory)
     }
     let listener = try Self.listening(at: path)
-    // The client may be another user by then. Nobody else gets through the directory.
+    // Whatever the umask: the client may be another user by the time it connects. Only who has the place can.
     guard chmod(path, 0o666) == 0 else { throw .current }
     let descriptor = open(path, clinux_o_path | O_CLOEXEC)
     guard descriptor != -1 else { throw .current }

@@ -32,8 +32,28 @@ final class ServerProcess {
     let socket: CInt
     /// An image, which the server finds as descriptor 4.
     var image: CInt?
-    /// Whether root's rights are kept from it, but for reading files.
-    var isConfined = false
+    /// What it may do; nil: what this process may.
+    var confinement: Confinement?
+  }
+
+  /// What is left to a server that reads an image: its program and libraries, the image, and nothing to write to. Root's
+  /// becomes a user that is nobody else's.
+  struct Confinement {
+    /// Whether it reads whatever else its user may.
+    var readsEverything = false
+    /// Whether it reads what is closed to its user, too, where this process may.
+    var readsWhatIsClosed = false
+
+    fileprivate var value: clinux_confinement {
+      var value = clinux_confinement()
+      value.role = CLINUX_ROLE_DISK_READER
+      // Who cannot look into another user's process would not see which files it has open (VirtualDisk.swift).
+      let user = clinux_may_change_user() != 0 ? CLINUX_UNUSED_USER : CLINUX_SAME_USER
+      (value.user, value.group) = (Int64(user), Int64(user))
+      value.kept_capabilities = readsWhatIsClosed ? UInt64(1) << UInt64(clinux_cap_dac_read_search) : 0
+      value.reads_everything = readsEverything ? 1 : 0
+      return value
+    }
   }
 
   /// Where a server finds the image that it inherits.
@@ -96,8 +116,11 @@ final class ServerProcess {
         command.socket = inheritance.socket
         command.image = inheritance.image ?? -1
         command.output = output
-        command.is_confined = inheritance.isConfined ? 1 : 0
-        return body(&command)
+        guard let confinement = inheritance.confinement else { return body(&command) }
+        return withUnsafePointer(to: confinement.value) {
+          command.confinement = $0
+          return body(&command)
+        }
       }
     }
   }

@@ -13,7 +13,15 @@ public final class StartedServer {
   private let socket: PrivateSocket
   private let command: ServerCommand
   /// The virtual disk that it is to serve, where it was started for one.
-  private let disk: (file: RawImage, format: VirtualDiskFormat)?
+  private let disk: Disk?
+
+  /// What a server of a virtual disk shows the content of: it gets the open file, and is confined to reading that or, where it
+  /// follows the names of other files in it, whatever this process may read.
+  struct Disk {
+    let file: RawImage
+    let format: VirtualDiskFormat
+    let followsNames: Bool
+  }
 
   /// Starts a command.
   ///
@@ -24,16 +32,17 @@ public final class StartedServer {
 
   /// - Parameters:
   ///   - file: the program's file.
-  ///   - disk: what the server shows the content of: it gets the open file.
-  init(
-    _ command: ServerCommand, file: String, of disk: (file: RawImage, format: VirtualDiskFormat)?
-  ) throws(ServerCommandError) {
+  ///   - disk: what the server shows the content of.
+  init(_ command: ServerCommand, file: String, of disk: Disk?) throws(ServerCommandError) {
     do throws(Errno) {
       var started: ServerProcess?
       socket = try PrivateSocket { (listener) throws(Errno) in
         var inheritance = ServerProcess.Inheritance(socket: listener)
         inheritance.image = disk?.file.descriptor
-        inheritance.isConfined = disk != nil
+        inheritance.confinement = disk.map {
+          let isClosed = $0.file.status.permissions & 0o004 == 0
+          return .init(readsEverything: $0.followsNames, readsWhatIsClosed: $0.followsNames || isClosed)
+        }
         started = try ServerProcess(file, words: command.words, inheritance)
       }
       guard let started else { throw .noSuchProcess }
@@ -90,7 +99,8 @@ public final class StartedServer {
   private func error(_ problem: ServerCommandError.Problem) -> any Error {
     let failure = ServerCommandError(name: command.name, problem: problem)
     guard let disk else { return failure }
-    return VirtualDiskError(path: disk.file.source, format: disk.format, problem: .server(failure))
+    let why = disk.followsNames ? VirtualDiskError.Problem.server(failure) : .confinedServer(failure)
+    return VirtualDiskError(path: disk.file.source, format: disk.format, problem: why)
   }
 
   // MARK: Without rights

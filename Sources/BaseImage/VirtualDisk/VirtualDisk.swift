@@ -7,6 +7,7 @@
 // - The header must name no other file (VirtualDiskHeader).
 // - qemu-nbd gets the file that was looked at, as an open descriptor, and not a path.
 // - It is told to use no backing file, whatever the header says by the time it reads it.
+// - The kernel lets it open that file, its libraries, and nothing else (CLinux/Confinement.h). Where it has no Landlock:
 // - When it has opened all that it opens, and before anybody reads through it, no other file may be open in it. That holds
 //   for all formats and whatever else a header can name.
 //
@@ -60,9 +61,11 @@ extension VirtualDiskFormat {
       throw VirtualDiskError(path: file.source, format: self, problem: .noServer)
     }
     do throws(ServerCommandError) {
-      return try StartedServer(command, file: program, of: (file, self))
+      return try StartedServer(
+        command, file: program, of: .init(file: file, format: self, followsNames: options.isForced))
     } catch {
-      throw VirtualDiskError(path: file.source, format: self, problem: .server(error))
+      let why = options.isForced ? VirtualDiskError.Problem.server(error) : .confinedServer(error)
+      throw VirtualDiskError(path: file.source, format: self, problem: why)
     }
   }
 

@@ -18,6 +18,8 @@ public struct VirtualDiskError: Error, Equatable, CustomStringConvertible {
     case noServer
     /// qemu-nbd does not serve it.
     case server(ServerCommandError)
+    /// qemu-nbd, which may open nothing but the image, does not serve it.
+    case confinedServer(ServerCommandError)
   }
 
   let path: String
@@ -49,7 +51,18 @@ public struct VirtualDiskError: Error, Equatable, CustomStringConvertible {
       qemu-img), or pass --format raw to use the file as it is
       """
     case .server(let error): "\(path): \(describe(error))"
+    case .confinedServer(let error): "\(path): \(describe(error))\(Self.isRefused(error) ? advice : "")"
     }
+  }
+
+  /// Whether qemu-nbd was not let to open something.
+  private static func isRefused(_ error: ServerCommandError) -> Bool {
+    guard case .ended(_, let said) = error.problem else { return false }
+    return said.contains { $0.contains("Permission denied") }
+  }
+
+  private var advice: String {
+    "; pass --format \(format) to have other files read that it names, or --format raw to use the image as it is"
   }
 
   private func quoted(_ name: String) -> String { name.isEmpty ? "" : " ('\(name)')" }

@@ -123,9 +123,9 @@ struct clinux_server_command {
   int socket;
   int image;
   int output;
-  // Whether the server may write no file, keeps nothing of root's rights but to read what it likes, and needs no current
-  // directory.
-  int is_confined;
+  // What the server gives up, its current directory with it; NULL: nothing. The program, the image and the death signal
+  // are filled in. It stays the same user where another cannot open the image.
+  const struct clinux_confinement *confinement;
 };
 
 struct clinux_server {

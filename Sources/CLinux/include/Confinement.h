@@ -17,10 +17,13 @@ enum clinux_role {
   CLINUX_ROLE_DISK_READER,
 };
 
+// Who a process becomes, besides numbers: who it is, and clinux_unused_user().
+enum { CLINUX_SAME_USER = -1, CLINUX_UNUSED_USER = -2 };
+
 struct clinux_confinement {
   enum clinux_role role;
-  // Another user and group, and no supplementary groups; -1: stay. Needs CAP_SETUID and CAP_SETGID. Where the numbers mean
-  // nothing in this user namespace, it is 65534, and where that neither, the process stays who it is.
+  // Another user and group, and no supplementary groups. Needs CAP_SETUID and CAP_SETGID. Where the numbers mean nothing in
+  // this user namespace, it is 65534, and where that neither, the process stays who it is.
   int64_t user;
   int64_t group;
   // Capabilities (bits numbered by CAP_*) that an executed program still has; 0 for none. Those that the caller does not
@@ -60,5 +63,8 @@ int clinux_confine(const struct clinux_confinement *confinement, struct clinux_c
 // A user and group id that is nobody's, and no other process's on this machine as long as this one lives: whoever breaks out of
 // one server cannot send signals to another or look into it.
 int64_t clinux_unused_user(void);
+
+// Whether this process has the capabilities to have a child become another user, end it, and look into it (/proc/PID/fd).
+int clinux_may_change_user(void);
 
 #endif
