@@ -75,8 +75,7 @@ extension CowDisk {
       _ = try locked(first..<first) { () throws(Errno) in
         try forEachRun(in: geometry.bytes(of: part.clamped(to: 0..<geometry.blockCount(for: size)))) {
           (state, bytes) throws(Errno) in
-          let isFree = !state.isInOverlay && reservedPart(of: geometry.blocks(touchedBy: bytes)).isEmpty
-          if isFree { try store.punch(bytes) }
+          if !state.isInOverlay { punchUnlessSetAside(geometry.blocks(touchedBy: bytes)) }
         }
       }
     }
@@ -169,10 +168,9 @@ extension CowDisk {
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
       }
     } catch {
-      // O7. The blocks have no bytes of their own yet, so nothing but the reservation goes. Should this fail too,
-      // space is lost until the blocks are written or trimmed, and the first error is still the one to report. A copy
-      // that nobody asked for takes away no space that somebody had set aside.
-      if newState == .allocated || reservedPart(of: blocks).isEmpty { try? store.punch(whole) }
+      // O7. The blocks have no bytes of their own yet, so nothing but the space goes, and not that which somebody had set
+      // aside before.
+      punchUnlessSetAside(blocks)
       limit.giveBack(size)
       throw error
     }

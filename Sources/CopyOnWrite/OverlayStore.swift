@@ -42,7 +42,8 @@ struct OverlayStore: ~Copyable, Sendable {
   private let mapping: MappedFile?
   /// Bytes from the start that are read and written through the mapping.
   private let mappedLength: UInt64
-  private let canReserve: Bool
+  /// Whether the file system can set space aside and take it back.
+  let canReserve: Bool
   /// Whether stores into the mapping find their space, or fault.
   private let storesAllocate: Bool
   /// Never written: memory that the kernel backs with its one page of zeros.
@@ -99,6 +100,7 @@ struct OverlayStore: ~Copyable, Sendable {
   }
 
   /// Sets space for these bytes aside; storing to them cannot fail for want of it.
+  /// Where the file system can set nothing aside, this does nothing.
   func reserve(_ range: Range<UInt64>) throws(Errno) {
     guard canReserve else { return }
     do {

@@ -62,7 +62,12 @@
       case writeWhole, writePart, writePartsOfTwo, writeMany, writeOverZeroBlock, writeInPlace, writePastTheEnd
       case writeZeros
       case zeroWhole, zeroAllocated, zeroPart, zeroPartOfAllocated, zeroMany
-      case reserve, grow, shrink
+      case reserve, reserveAndGrow, zeroAndGrow, grow, shrink
+
+      /// Whether the overlay's file system has what it takes.
+      func isPossible(with access: StoreAccess) -> Bool {
+        access != .plain || (self != .reserve && self != .reserveAndGrow)
+      }
 
       /// The bytes that may change.
       var range: Range<Int> {
@@ -76,9 +81,10 @@
         case .writeOverZeroBlock: 2 * block + 3..<2 * block + 3333
         case .writeInPlace, .zeroPartOfAllocated: block + 17..<block + 9000
         case .zeroAllocated: block..<2 * block
+        case .zeroAndGrow: FaultTests.size - 700..<FaultTests.size + 2 * block
         case .writeZeros: 3 * block - 50..<5 * block + 60
         case .writePastTheEnd: FaultTests.size - 600..<FaultTests.size + 2 * block
-        case .grow: FaultTests.size..<FaultTests.size + 3 * block
+        case .grow, .reserveAndGrow: FaultTests.size..<FaultTests.size + 3 * block
         case .shrink: 3 * block + 77..<FaultTests.size
         }
       }
@@ -94,6 +100,8 @@
           try disk.write(bytes, at: range.lowerBound)
         case .zeroWhole, .zeroAllocated, .zeroPart, .zeroPartOfAllocated, .zeroMany: try disk.zero(range)
         case .reserve: try disk.reserve(0..<disk.size)
+        case .reserveAndGrow: try disk.reserve(0..<range.upperBound, growing: true)
+        case .zeroAndGrow: try disk.zero(range, growing: true)
         case .grow: try disk.resize(to: range.upperBound)
         case .shrink: try disk.resize(to: range.lowerBound)
         }
@@ -106,7 +114,10 @@
           .writePastTheEnd, .writeZeros:
           model.write(bytes, at: range.lowerBound)
         case .zeroWhole, .zeroAllocated, .zeroPart, .zeroPartOfAllocated, .zeroMany: model.zero(range)
-        case .grow: model.resize(to: range.upperBound)
+        case .grow, .reserveAndGrow: model.resize(to: range.upperBound)
+        case .zeroAndGrow:
+          model.zero(range.lowerBound..<model.size)
+          model.resize(to: range.upperBound)
         case .shrink: model.resize(to: range.lowerBound)
         }
       }
@@ -187,7 +198,7 @@
     }
 
     private func tryVerbs(_ fault: Fault, _ access: StoreAccess, copiesReads: Bool) throws {
-      for verb in Verb.allCases {
+      for verb in Verb.allCases where verb.isPossible(with: access) {
         var rig = try Rig(access: access, copiesReads: copiesReads)
         let what: Comment = "\(verb), \(fault.testDescription), \(access), copies \(copiesReads)"
         let spaceBefore = try rig.disk.usedSpace()
@@ -220,7 +231,7 @@
       var generator = SeededGenerator(seed: testSeed)
       var rig = try Rig(access: access)
       for round in 0..<300 {
-        let verb = Verb.allCases.randomElement(using: &generator)!
+        let verb = Verb.allCases.filter { $0.isPossible(with: access) }.randomElement(using: &generator)!
         for faults in [rig.baseFaults, rig.overlayFaults] {
           faults.rules = Self.faults.filter { ($0.role == .base) == (faults === rig.baseFaults) }.map {
             Faults.Rule(call: $0.call, effect: $0.effect, probability: 0.15)

@@ -60,6 +60,7 @@ private struct RandomProgram {
   private let mostBytes: Int
   private let detectZeroes: Bool
   private let maxOverlay: UInt64
+  private let canReserve: Bool
   private let name: String
   private var model: DiskModel
   private var generator: SeededGenerator
@@ -72,6 +73,7 @@ private struct RandomProgram {
     self.blockSize = blockSize
     self.detectZeroes = detectZeroes
     self.maxOverlay = maxOverlay ?? .max
+    canReserve = access != .plain
     // Room to grow by some blocks, odd on purpose.
     mostBytes = max(size, 3 * blockSize, 40_000) + 2 * blockSize + 333
     name = "blocks of \(blockSize), base of \(size), sparse \(isSparse), \(access), seed \(testSeed)"
@@ -129,11 +131,13 @@ private struct RandomProgram {
       model = after
       return "write \(range)"
     case 45..<80:
-      let range = randomRange(below: model.size)
+      let range = randomRange(below: Int.random(in: 0..<4, using: &generator) == 0 ? mostBytes : model.size)
+      let growing = range.upperBound > model.size
       var after = model
-      after.zero(range)
+      after.zero(range.clamped(to: 0..<model.size))
+      if growing { after.resize(to: range.upperBound) }
       guard after.mostAllocatedBytes(since: model) <= maxOverlay else { return "no space to zero \(range)" }
-      try disk.zero(UInt64(range.lowerBound)..<UInt64(range.upperBound))
+      try disk.zero(UInt64(range.lowerBound)..<UInt64(range.upperBound), growing: growing)
       model = after
       return "zero \(range)"
     case 80..<92:
@@ -142,12 +146,19 @@ private struct RandomProgram {
       model.resize(to: size)
       return "resize to \(size)"
     default:
-      let range = randomRange(below: model.size)
+      // Some of them make the disk grow.
+      let range = randomRange(below: Bool.random(using: &generator) ? mostBytes : model.size)
+      let growing = range.upperBound > model.size
+      guard canReserve else {
+        #expect(throws: Errno.notSupportedOnSocket) { try disk.reserve(0..<disk.size) }
+        return "nothing can be reserved"
+      }
       let blocks = range.isEmpty ? 0 : (range.upperBound - 1) / blockSize - range.lowerBound / blockSize + 1
       guard model.allocatedBytes + UInt64(blocks * blockSize) <= maxOverlay else {
         return "no space to reserve \(range)"
       }
-      try disk.reserve(UInt64(range.lowerBound)..<UInt64(range.upperBound))
+      try disk.reserve(UInt64(range.lowerBound)..<UInt64(range.upperBound), growing: growing)
+      if growing { model.resize(to: range.upperBound) }
       return "reserve \(range)"
     }
   }

@@ -1,6 +1,6 @@
 // What all tests of the engine share: bases made of memory, disks over them, bytes to compare.
 
-import DiskIO
+@testable import DiskIO
 import Glibc
 import Synchronization
 import SystemPackage
@@ -90,6 +90,19 @@ func makeDisk(
   let scratch = try File.scratch(in: directory)
   return try CowDisk(base: base, geometry: geometry, scratch: scratch, options: options, access: access)
 }
+
+#if DEBUG
+  /// A disk whose overlay's calls tests make fail, or come by.
+  func makeDisk(
+    over base: any BaseReader, blockSize: Int = 4096, access: StoreAccess = .mapped,
+    options: CowDisk.Options = .init(), faults: Faults
+  ) throws -> CowDisk {
+    guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure("\(blockSize) is no block size") }
+    var scratch = try File.scratch(in: scratchDirectory)
+    scratch.faults = faults
+    return try CowDisk(base: base, geometry: geometry, scratch: scratch, options: options, access: access)
+  }
+#endif
 
 func zeros(_ count: Int) -> [UInt8] { filled(0, count) }
 
