@@ -162,7 +162,7 @@ extension CowDisk {
       var baseFailed = false
       do {
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
-      } catch .ioError where allocates && !baseFailed {
+      } catch  where allocates && !baseFailed {
         // For want of space? The reservation says so, or the space is there now.
         try store.reserve(whole)
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)

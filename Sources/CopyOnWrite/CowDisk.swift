@@ -136,17 +136,19 @@ public final class CowDisk: Sendable {
   ///   - blockSize: the unit of copy-on-write in bytes, one that ``Geometry`` takes.
   ///   - scratch: an empty file of its own for what is written (``DiskIO/File/scratch(in:)``).
   ///   - options: limits and habits.
-  /// - Throws: `.fileTooLarge` where the scratch file's file system cannot hold a file of the disk's size; `.noMemory`
-  ///   where the address space has no room for the block map; what the file system says to a first block.
+  /// - Throws: `.fileTooLarge` where the scratch file's file system cannot hold a file of the disk's size, or no process
+  ///   could map its blocks; `.noMemory` where a limit leaves the address space no room for the block map; what the file system says to a first block.
   public convenience init(
     base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options()
   ) throws(Errno) {
     try self.init(base: base, geometry: geometry, scratch: scratch, options: options, access: .mapped)
   }
 
-  /// As the public one, with less of the file system used.
+  /// As the public one, with less of the file system used, or as on a kernel with other pages.
   init(
-    base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options(), access: StoreAccess
+    base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options(),
+    access: StoreAccess,
+    pageSize: Int = LazyMemory.pageSize
   ) throws(Errno) {
     let size = base.size
     guard size <= geometry.largestDisk else { throw .fileTooLarge }
@@ -158,11 +160,12 @@ public final class CowDisk: Sendable {
     sizeInBytes = Atomic(size)
     visibleBaseInBytes = Atomic(size)
     stripes = StripeLocks(geometry)
-    map = try Self.makeMap(for: size, geometry)
-    reserved = try Self.makeMap(for: size, geometry)
+    map = try Self.makeMap(for: size, geometry, pageSize: pageSize)
+    reserved = try Self.makeMap(for: size, geometry, pageSize: pageSize)
     store = try OverlayStore(
       scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
-      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access)
+      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access,
+      pageSize: pageSize)
     spareSpace = Self.spareSpace(of: min(options.maxOverlay ?? .max, try store.totalSpace()))
     try map.makeAccessible(geometry.blockCount(for: size))
     try reserved.makeAccessible(geometry.blockCount(for: size))
@@ -174,13 +177,17 @@ public final class CowDisk: Sendable {
   /// Largest disk that the block map reserves addresses for (4 GiB of them at 4 KiB blocks) where there is room.
   private static let largestDisk: UInt64 = 64 << 40
 
-  private static func makeMap(for size: UInt64, _ geometry: Geometry) throws(Errno) -> BlockMap {
+  private static func makeMap(
+    for size: UInt64, _ geometry: Geometry, pageSize: Int
+  ) throws(Errno) -> BlockMap {
     let needed = geometry.blockCount(for: size)
     do {
-      return try BlockMap(capacity: max(2 * needed, geometry.blockCount(for: largestDisk)))
+      return try BlockMap(capacity: max(2 * needed, geometry.blockCount(for: largestDisk)), pageSize: pageSize)
     } catch {
+      // Beyond this no process has the addresses, whatever its limits.
+      guard size <= largestDisk else { throw .fileTooLarge }
       // A limit on the address space (ulimit -v): a disk that cannot grow much is better than none.
-      return try BlockMap(capacity: needed)
+      return try BlockMap(capacity: needed, pageSize: pageSize)
     }
   }
 

@@ -13,7 +13,8 @@
 //     TRIGGER      the absolute path of a file; the rule holds while there is one
 //
 // A mapping has no calls that could fail: where its file fails, touching it faults. An error in a rule for reading or
-// writing has that effect, whichever error it is; short and eintr have none there.
+// writing has that effect, whichever error it is; short and eintr have none there. A rule for `store` is for stores into the
+// mapping alone: the same bytes can be written by a call.
 
 #if DEBUG
   internal import CLinux

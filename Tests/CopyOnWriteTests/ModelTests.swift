@@ -32,6 +32,17 @@ import Testing
     try program.run(steps: 2500)
   }
 
+  /// Pages of 16 and 64 KiB, and blocks that are smaller.
+  @Test(arguments: [16384, 65536], [4096, 32768])
+  func `a kernel with larger pages makes no difference`(pageSize: Int, blockSize: Int) throws {
+    for copyOnRead in [CowDisk.CopyOnRead.never, .always] {
+      var program = try RandomProgram(
+        blockSize: blockSize, access: .mapped, size: 5 * blockSize + 333, isSparse: true, copyOnRead: copyOnRead,
+        pageSize: pageSize, generator: SeededGenerator(seed: testSeed))
+      try program.run(steps: 300)
+    }
+  }
+
   /// Nothing that can be seen of a disk tells that its reads copy, nor that its writes make copies give way.
   @Test(arguments: StoreAccess.allCases, [nil, 12 * 4096] as [UInt64?])
   func `a disk that copies on read agrees with an array`(access: StoreAccess, limit: UInt64?) throws {
@@ -67,7 +78,8 @@ private struct RandomProgram {
 
   init(
     blockSize: Int, access: StoreAccess, size: Int, isSparse: Bool, detectZeroes: Bool = false,
-    copyOnRead: CowDisk.CopyOnRead = .never, maxOverlay: UInt64? = nil, generator: SeededGenerator
+    copyOnRead: CowDisk.CopyOnRead = .never, maxOverlay: UInt64? = nil,
+    pageSize: Int = LazyMemory.pageSize, generator: SeededGenerator
   ) throws {
     var generator = generator
     self.blockSize = blockSize
@@ -82,7 +94,7 @@ private struct RandomProgram {
       pattern(size, salt: UInt64(size)), holes: holes.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) })
     disk = try makeDisk(
       over: base, blockSize: blockSize, access: access,
-      options: .init(maxOverlay: maxOverlay, detectZeroes: detectZeroes, copyOnRead: copyOnRead))
+      options: .init(maxOverlay: maxOverlay, detectZeroes: detectZeroes, copyOnRead: copyOnRead), pageSize: pageSize)
     model = DiskModel(base: base.bytes, holes: holes, blockSize: blockSize)
     self.generator = generator
   }

@@ -84,11 +84,13 @@ let isThreadSanitized: Bool = dlsym(dlopen(nil, RTLD_NOW), "__tsan_init") != nil
 
 func makeDisk(
   over base: any BaseReader, blockSize: Int = 4096, access: StoreAccess = .mapped,
-  options: CowDisk.Options = .init(), in directory: FilePath = scratchDirectory
+  options: CowDisk.Options = .init(), in directory: FilePath = scratchDirectory,
+  pageSize: Int = LazyMemory.pageSize
 ) throws -> CowDisk {
   guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure("\(blockSize) is no block size") }
   let scratch = try File.scratch(in: directory)
-  return try CowDisk(base: base, geometry: geometry, scratch: scratch, options: options, access: access)
+  return try CowDisk(
+    base: base, geometry: geometry, scratch: scratch, options: options, access: access, pageSize: pageSize)
 }
 
 #if DEBUG
