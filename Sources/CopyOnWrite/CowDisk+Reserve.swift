@@ -87,8 +87,9 @@ extension CowDisk {
 
   /// Runs `body` for each run of blocks in one stretch that are of one state and alike set aside, under the stretch's lock.
   ///
-  /// Not under the gate. The blocks may lie beyond the end, and nothing is cut off meanwhile; growing changes no block.
-  private func lockedAnywhere(
+  /// Not under the gate, and so the blocks may lie beyond the end. The caller sees to it that nothing is cut off meanwhile;
+  /// growing changes no block.
+  func lockedAnywhere(
     _ blocks: Range<UInt64>, _ body: (BlockState, Range<UInt64>, _ isSetAside: Bool) throws(Errno) -> Void
   ) throws(Errno) {
     try stripes.withLock(of: blocks.lowerBound) { () throws(Errno) in

@@ -70,12 +70,10 @@ extension CowDisk {
   /// Gives back the space that a write in place has taken in blocks that lost theirs to a trim meanwhile, where writing
   /// them again under the lock failed.
   private func sweep(_ blocks: Range<UInt64>) {
-    try? forEachStretch(of: blocks) { (part) throws(Errno) in
-      let first = geometry.start(of: part.lowerBound)
-      _ = try locked(first..<first) { () throws(Errno) in
-        try forEachRun(in: geometry.bytes(of: part.clamped(to: 0..<geometry.blockCount(for: size)))) {
-          (state, bytes) throws(Errno) in
-          if !state.isInOverlay { punchUnlessSetAside(geometry.blocks(touchedBy: bytes)) }
+    gate.shared {
+      try? forEachStretch(of: blocks) { (part) throws(Errno) in
+        try lockedAnywhere(part) { (state, part, isSetAside) throws(Errno) in
+          if !state.isInOverlay, !isSetAside { try? store.punch(geometry.bytes(of: part)) }
         }
       }
     }

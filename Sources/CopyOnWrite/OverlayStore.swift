@@ -38,7 +38,7 @@ enum StoreAccess: CaseIterable, Sendable {
 }
 
 struct OverlayStore: ~Copyable, Sendable {
-  private let file: File
+  let file: File
   private let mapping: MappedFile?
   /// Bytes from the start that are read and written through the mapping.
   private let mappedLength: UInt64

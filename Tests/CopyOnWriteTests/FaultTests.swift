@@ -222,6 +222,7 @@
         }
         rig.modelDoes(verb)
         try rig.expectModel(what)
+        try rig.disk.expectSound(mayLeak: fault.call == .punch, what)
       }
     }
 
@@ -251,6 +252,7 @@
         rig.expectCounted(what)
       }
       #expect(rig.overlayFaults.strikes > 100)
+      try rig.disk.expectSound(mayLeak: true)
     }
 
     @Test(arguments: [true, false])

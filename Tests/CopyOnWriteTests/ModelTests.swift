@@ -213,6 +213,7 @@ private struct RandomProgram {
   }
 
   private func checkAll(after what: String) throws {
+    try disk.expectSound("\(what); \(name)")
     try compare(0..<model.size, after: what)
     var place = 0
     while place < model.size {

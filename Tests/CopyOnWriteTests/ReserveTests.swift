@@ -100,19 +100,6 @@ import Testing
     _ = consume ballast
   }
 
-  @Test(canMount) func `what is set aside elsewhere does not count as free`() throws {
-    let small = try TinyFileSystem(bytes: 2 << 20)
-    let disk = try makeDisk(over: base, in: small.path)
-    try disk.reserve(0..<3 << 19)
-    let ballast = try small.ballast(leaving: 1 << 18)
-    // It is seen before anything is filled up: nobody else is without space meanwhile.
-    let blocks = disk.reserved.allocated
-    #expect(throws: Errno.noSpace) { try disk.reserve(3 << 20..<Self.size) }
-    #expect(disk.reserved.allocated == blocks)
-    try disk.reserve(3 << 20..<(3 << 20) + (1 << 17))
-    _ = consume ballast
-  }
-
   @Test func `what is trimmed is set aside no longer`() throws {
     let disk = try makeDisk(over: base, options: .init(maxOverlay: Self.size))
     try disk.reserve(0..<Self.size)
