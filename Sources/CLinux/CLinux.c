@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -155,7 +156,8 @@ size_t clinux_allocation_size(void *allocation) { return malloc_usable_size(allo
 int clinux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
 // Set for as long as this thread is inside a guarded access, else NULL. Volatile: the handler runs between any two
-// instructions of the access. The linkage is initial-exec, which a signal handler may touch.
+// instructions of the access. The access itself is not volatile: fences keep it between the two changes. The linkage is
+// initial-exec, which a signal handler may touch.
 static _Thread_local sigjmp_buf *volatile guard __attribute__((tls_model("initial-exec")));
 
 static void on_sigbus(int signal_number, siginfo_t *info, void *context) {
@@ -184,7 +186,9 @@ int clinux_copy_guarded(void *destination, const void *source, size_t count) {
     return -1;
   }
   guard = &here;
+  atomic_signal_fence(memory_order_seq_cst);
   memcpy(destination, source, count);
+  atomic_signal_fence(memory_order_seq_cst);
   guard = NULL;
   return 0;
 }
@@ -196,7 +200,9 @@ int clinux_zero_guarded(void *destination, size_t count) {
     return -1;
   }
   guard = &here;
+  atomic_signal_fence(memory_order_seq_cst);
   memset(destination, 0, count);
+  atomic_signal_fence(memory_order_seq_cst);
   guard = NULL;
   return 0;
 }

@@ -50,17 +50,18 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
   let capacity: UInt64
 
   static let blocksPerWord: UInt64 = 32
+  /// What the table is counted in, whatever the pages of the kernel are.
   private static let bytesPerPage = 4096
   private static let wordsPerPage: UInt64 = 512
   static let blocksPerPage = blocksPerWord * wordsPerPage
   /// Multiplied by a state's raw value, the word in which each block has that state.
   private static let everyBlock: UInt64 = 0x5555_5555_5555_5555
 
-  init(capacity: UInt64) throws(Errno) {
+  init(capacity: UInt64, pageSize: Int = LazyMemory.pageSize) throws(Errno) {
     let pages = max(1, (capacity + Self.blocksPerPage - 1) / Self.blocksPerPage)
     let touchedBytes = (Int(pages) / 64 + 1) * 8
-    let memory = try LazyMemory(capacity: Int(pages) * Self.bytesPerPage)
-    let touchedMemory = try LazyMemory(capacity: touchedBytes)
+    let memory = try LazyMemory(capacity: Int(pages) * Self.bytesPerPage, pageSize: pageSize)
+    let touchedMemory = try LazyMemory(capacity: touchedBytes, pageSize: pageSize)
     try touchedMemory.makeAccessible(touchedBytes)
     words = memory.address.bindMemory(to: Atomic<UInt64>.self, capacity: Int(pages * Self.wordsPerPage))
     touched = touchedMemory.address.bindMemory(to: Atomic<UInt64>.self, capacity: touchedBytes / 8)
@@ -124,6 +125,13 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
     touched[Int(page / 64)].load(ordering: .acquiring) >> (page % 64) & 1 == 1
   }
 
+  /// The first page after `page`, which is touched, that is not, or `limit`.
+  private func endOfTouched(from page: UInt64, limit: UInt64) -> UInt64 {
+    var end = page + 1
+    while end < limit, isTouched(end) { end += 1 }
+    return end
+  }
+
   /// The first touched page after `page`, or one at or after the page of `limit`.
   private func nextTouchedPage(after page: UInt64, limit: UInt64) -> UInt64 {
     var page = page + 1
@@ -176,12 +184,16 @@ struct BlockMap: ~Copyable, @unchecked Sendable {
     guard firstPage < lastPage else { return }
     var page = isTouched(firstPage) ? firstPage : nextTouchedPage(after: firstPage, limit: limit)
     while page < lastPage {
-      for word in page * Self.wordsPerPage..<(page + 1) * Self.wordsPerPage {
+      // Together, because the kernel's pages may be larger.
+      let neighbours = page..<endOfTouched(from: page, limit: lastPage)
+      for word in neighbours.lowerBound * Self.wordsPerPage..<neighbours.upperBound * Self.wordsPerPage {
         tally(before: words[Int(word)].load(ordering: .relaxed), after: 0)
       }
-      memory.discard(Int(page) * Self.bytesPerPage..<Int(page + 1) * Self.bytesPerPage)
-      touched[Int(page / 64)].bitwiseAnd(~(1 << (page % 64)), ordering: .acquiringAndReleasing)
-      page = nextTouchedPage(after: page, limit: limit)
+      memory.discard(Int(neighbours.lowerBound) * Self.bytesPerPage..<Int(neighbours.upperBound) * Self.bytesPerPage)
+      for page in neighbours {
+        touched[Int(page / 64)].bitwiseAnd(~(1 << (page % 64)), ordering: .acquiringAndReleasing)
+      }
+      page = nextTouchedPage(after: neighbours.upperBound, limit: limit)
     }
   }
 

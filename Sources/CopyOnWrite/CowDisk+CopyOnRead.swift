@@ -119,7 +119,7 @@ extension CowDisk {
   /// Whether copies of so many bytes leave enough space for writers.
   func hasSpaceForCopies(of bytes: UInt64) -> Bool {
     guard let unused = try? unusedSpace() else { return false }
-    return unused >= bytes + spareSpace
+    return unused >= bytes.addingSaturated(spareSpace)
   }
 
   // MARK: Reading copies

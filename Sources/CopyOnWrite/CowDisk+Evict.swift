@@ -60,16 +60,14 @@ extension CowDisk {
       try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
         guard state == .cached else { return }
         let run = geometry.blocks(touchedBy: bytes)
-        // What was set aside stays so: it makes room under the limit alone.
-        let kept = reservedPart(of: run)
-        for part in [run.lowerBound..<kept.lowerBound, kept, kept.upperBound..<run.upperBound] where !part.isEmpty {
-          let isReserved = part == kept
-          guard !isReserved || limit.bytes != nil else { continue }
+        try forEachPart(of: run) { (part, isSetAside) throws(Errno) in
+          // What was set aside stays so: it makes room under the limit alone.
+          guard !isSetAside || limit.bytes != nil else { return }
           let bytes = geometry.bytes(of: part)
           // The order: see `cached | evict` in the design note.
           map.set(part, to: .unallocated)
           evictions.add(1, ordering: .sequentiallyConsistent)
-          if !isReserved { try? store.punch(bytes) }
+          if !isSetAside { try? store.punch(bytes) }
           limit.giveBack(bytes.upperBound - bytes.lowerBound)
           freed += bytes.upperBound - bytes.lowerBound
         }

@@ -1,6 +1,7 @@
 // Changing the size. Alone under the gate, so no transition is under way; readers and in-place writers may be.
 
 internal import DiskIO
+internal import Synchronization
 public import SystemPackage
 
 extension CowDisk {
@@ -8,8 +9,10 @@ extension CowDisk {
   ///
   /// - Throws: `.fileTooLarge` where the overlay's file system or the block map cannot hold that much; the size stays.
   public func resize(to newSize: UInt64) throws(Errno) {
-    try gate.exclusive { () throws(Errno) in
-      if newSize > size { try growLocked(to: newSize) } else { try shrinkLocked(to: newSize) }
+    try reserving.withLock { (_) throws(Errno) in
+      try gate.exclusive { () throws(Errno) in
+        if newSize > size { try growLocked(to: newSize) } else { try shrinkLocked(to: newSize) }
+      }
     }
   }
 
@@ -20,10 +23,20 @@ extension CowDisk {
     }
   }
 
-  private func growLocked(to newSize: UInt64) throws(Errno) {
-    guard newSize <= UInt64(Int64.max) - geometry.blockSize else { throw .fileTooLarge }
+  /// Makes room for a disk of `newSize` bytes, and leaves its size as it is.
+  func makeRoom(for newSize: UInt64) throws(Errno) {
+    try gate.exclusive { () throws(Errno) in try makeRoomLocked(for: newSize) }
+  }
+
+  private func makeRoomLocked(for newSize: UInt64) throws(Errno) {
+    guard newSize <= geometry.largestDisk else { throw .fileTooLarge }
     try map.makeAccessible(geometry.blockCount(for: newSize))
+    try reserved.makeAccessible(geometry.blockCount(for: newSize))
     try store.extend(to: geometry.roundedUp(newSize))
+  }
+
+  private func growLocked(to newSize: UInt64) throws(Errno) {
+    try makeRoomLocked(for: newSize)
     // The rest of the last block comes into view. Whoever wrote late before a cut may have left bytes there.
     let tail = size..<geometry.roundedUp(size)
     if !tail.isEmpty, map.state(of: geometry.block(of: size)).isInOverlay { try store.writeZeros(tail) }
@@ -41,6 +54,7 @@ extension CowDisk {
     let before = allocatedBytes + cachedBytes
     map.clear(from: firstGone, limit: afterLast)
     limit.giveBack(before - (allocatedBytes + cachedBytes))
+    reserved.clear(from: firstGone, limit: afterLast)
     // The space goes last, and a failure to give it back is no failure to cut: the map already says what is there.
     if firstGone < afterLast { try? store.punch(geometry.bytes(of: firstGone..<afterLast)) }
   }

@@ -70,13 +70,10 @@ extension CowDisk {
   /// Gives back the space that a write in place has taken in blocks that lost theirs to a trim meanwhile, where writing
   /// them again under the lock failed.
   private func sweep(_ blocks: Range<UInt64>) {
-    try? forEachStretch(of: blocks) { (part) throws(Errno) in
-      let first = geometry.start(of: part.lowerBound)
-      _ = try locked(first..<first) { () throws(Errno) in
-        try forEachRun(in: geometry.bytes(of: part.clamped(to: 0..<geometry.blockCount(for: size)))) {
-          (state, bytes) throws(Errno) in
-          let isFree = !state.isInOverlay && reservedPart(of: geometry.blocks(touchedBy: bytes)).isEmpty
-          if isFree { try store.punch(bytes) }
+    gate.shared {
+      try? forEachStretch(of: blocks) { (part) throws(Errno) in
+        try lockedAnywhere(part) { (state, part, isSetAside) throws(Errno) in
+          if !state.isInOverlay, !isSetAside { try? store.punch(geometry.bytes(of: part)) }
         }
       }
     }
@@ -163,16 +160,15 @@ extension CowDisk {
       var baseFailed = false
       do {
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
-      } catch .ioError where allocates && !baseFailed {
+      } catch  where allocates && !baseFailed {
         // For want of space? The reservation says so, or the space is there now.
         try store.reserve(whole)
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
       }
     } catch {
-      // O7. The blocks have no bytes of their own yet, so nothing but the reservation goes. Should this fail too,
-      // space is lost until the blocks are written or trimmed, and the first error is still the one to report. A copy
-      // that nobody asked for takes away no space that somebody had set aside.
-      if newState == .allocated || reservedPart(of: blocks).isEmpty { try? store.punch(whole) }
+      // O7. The blocks have no bytes of their own yet, so nothing but the space goes, and not that which somebody had set
+      // aside before.
+      punchUnlessSetAside(blocks)
       limit.giveBack(size)
       throw error
     }

@@ -1,23 +1,30 @@
 // Trim (discard, punch hole) and zero (write zeroes): for a throwaway overlay both mean "reads as zeros, takes no space".
-// And reserving, which is what fallocate(2) without a mode promises.
 
 internal import DiskIO
 internal import Synchronization
 public import SystemPackage
 
 extension CowDisk {
-  /// Makes `range`, which must lie within the disk, read as zeros and gives its overlay space back.
+  /// Makes `range` read as zeros and gives its overlay space back.
   ///
   /// Whole blocks take no space afterwards; the parts of blocks at either end are overwritten with zeros. Blocks that
   /// read as zeros anyway, because the base has a hole there, stay as they are: discarding an untouched sparse disk of
   /// terabytes costs nothing.
   ///
-  /// - Throws: what the overlay or the base reports. Blocks before the one that failed may read as zeros already.
-  public func zero(_ range: Range<UInt64>) throws(Errno) {
-    let split = geometry.split(range, diskSize: max(size, range.upperBound))
+  /// - Parameter growing: whether the disk becomes at least as long as the range reaches; else what lies beyond the disk's
+  ///   end is left out.
+  /// - Throws: what the overlay or the base reports, or `.fileTooLarge` as ``resize(to:)``. Blocks before the one that failed
+  ///   may read as zeros already; the disk has not grown.
+  public func zero(_ range: Range<UInt64>, growing: Bool = false) throws(Errno) {
+    if growing { try makeRoom(for: range.upperBound) }
+    let size = size
+    let inside = range.clamped(to: 0..<size)
+    let split = geometry.split(inside, diskSize: size)
     try zeroPart(split.head)
-    try zeroBlocks(split.body, upTo: range.upperBound)
+    try zeroBlocks(split.body, upTo: inside.upperBound)
     try zeroPart(split.tail)
+    // Last, and never backwards: who wrote beyond the end meanwhile has made it longer.
+    if growing { try grow(toAtLeast: range.upperBound) }
   }
 
   /// Zeros part of one block. What a shrinking disk lost of it meanwhile is left out: it is zeros, and writing it would
@@ -77,11 +84,15 @@ extension CowDisk {
   private func zeroOverHole(_ blocks: Range<UInt64>, upTo byteEnd: UInt64) throws(Errno) {
     var block = blocks.lowerBound
     while block < blocks.upperBound {
-      let run = map.run(at: block, limit: blocks.upperBound)
-      // Of what the overlay does not have, only what may be set aside is looked at.
-      let work = run.state.isInOverlay ? block..<run.end : reservedPart(of: block..<run.end)
-      if !work.isEmpty {
-        try forEachStretch(of: work) { (part) throws(Errno) in
+      var run = map.run(at: block, limit: blocks.upperBound)
+      var isWork = run.state.isInOverlay
+      if !isWork {
+        // Of what the overlay does not have, only what is set aside is looked at.
+        run = reserved.run(at: block, limit: run.end)
+        isWork = run.state == .allocated
+      }
+      if isWork {
+        try forEachStretch(of: block..<run.end) { (part) throws(Errno) in
           try zeroStretch(part, upTo: byteEnd, isBaseHole: true)
         }
       }
@@ -119,7 +130,7 @@ extension CowDisk {
       // lock. Had the hole come first, a store right after it would take space that no trim ever gave back.
       if state.isInOverlay || (state == .unallocated && !isBaseHole) { map.set(run, to: .zero) }
       do throws(Errno) {
-        if state.isInOverlay || !reservedPart(of: run).isEmpty { try store.punch(bytes) }
+        if state.isInOverlay || isSetAside(anyOf: run) { try store.punch(bytes) }
       } catch {
         // Part of a copy may be gone, and a copy is whole or none. The order: see `cached | evict` in the design note.
         map.set(run, to: state == .cached ? .unallocated : state)
@@ -129,72 +140,8 @@ extension CowDisk {
         }
         throw error
       }
-      if state.isInOverlay { limit.giveBack((run.upperBound - run.lowerBound) << geometry.blockShift) }
-    }
-  }
-
-  /// Sets overlay space aside for every block in `range` (within the disk), so that writing there cannot fail for want
-  /// of it. What the blocks read as does not change. With ``Options/maxOverlay`` the limit is only looked at: others may
-  /// use it up before these blocks are written.
-  ///
-  /// - Throws: `.noSpace`; nothing is set aside in the range then.
-  public func reserve(_ range: Range<UInt64>) throws(Errno) {
-    let blocks = geometry.blocks(touchedBy: range)
-    guard !blocks.isEmpty else { return }
-    // Asked first, so that a request that cannot be met does not fill the file system for others on its way there.
-    // What was set aside before counts as missing, too, so it counts as available.
-    // And so do copies of the base, which make way.
-    let missing = missingBytes(in: blocks)
-    let used = try usedSpace()
-    let limited = limit.left.addingReportingOverflow(cachedBytes)
-    let available = try store.availableSpace().addingReportingOverflow(used - min(used, allocatedBytes))
-    guard limited.overflow || missing <= limited.partialValue, available.overflow || missing <= available.partialValue
-    else { throw .noSpace }
-    reserved.withLock { $0.insert(contentsOf: blocks) }
-    do {
-      try forEachStretch(of: blocks) { (part) throws(Errno) in
-        try reserveLocked(part) { (bytes) throws(Errno) in try store.reserve(bytes) }
-      }
-    } catch {
-      try? forEachStretch(of: blocks) { (part) throws(Errno) in
-        try reserveLocked(part) { (bytes) throws(Errno) in try store.punch(bytes) }
-      }
-      reserved.withLock { $0.remove(contentsOf: blocks) }
-      throw error
-    }
-  }
-
-  private func missingBytes(in blocks: Range<UInt64>) -> UInt64 {
-    var missing: UInt64 = 0
-    var block = blocks.lowerBound
-    while block < blocks.upperBound {
-      let run = map.run(at: block, limit: blocks.upperBound)
-      if !run.state.isInOverlay { missing += run.end - block }
-      block = run.end
-    }
-    return missing << geometry.blockShift
-  }
-
-  /// From the first to the last of these blocks that may have space set aside though they are not allocated; trimming
-  /// gives it back.
-  func reservedPart(of blocks: Range<UInt64>) -> Range<UInt64> {
-    reserved.withLock {
-      guard !$0.isEmpty else { return blocks.lowerBound..<blocks.lowerBound }
-      let parts = $0.intersection(RangeSet(blocks)).ranges
-      guard let first = parts.first, let last = parts.last else { return blocks.lowerBound..<blocks.lowerBound }
-      return first.lowerBound..<last.upperBound
-    }
-  }
-
-  /// Does `body` to each run of blocks in one stretch that the overlay does not have.
-  private func reserveLocked(
-    _ blocks: Range<UInt64>, _ body: (Range<UInt64>) throws(Errno) -> Void
-  ) throws(Errno) {
-    let first = geometry.start(of: blocks.lowerBound)
-    _ = try transition(first..<first) { () throws(Errno) in
-      try forEachRun(in: geometry.bytes(of: blocks)) { (state, bytes) throws(Errno) in
-        if !state.isInOverlay { try body(bytes) }
-      }
+      if isSetAside(anyOf: run) { reserved.set(run, to: .unallocated) }
+      if state.isInOverlay { limit.giveBack(bytes.upperBound - bytes.lowerBound) }
     }
   }
 }

@@ -23,14 +23,16 @@
 //         end.
 //     O4  A write to allocated blocks goes in place, with no lock, and reads nothing.
 //     O5  A first write fills the whole block and trusts nothing that the overlay file held before.
-//     O6  Callers pass ranges that lie within the disk; writing past the end grows it. The size is exact to the byte.
-//     O7  A failed operation leaves every state as it was, and what it reserved is given back. (A cached block counts as
-//         written from before the first byte is stored to it.)
+//     O6  Callers read within the disk; writing past the end grows it, and so do reserving and zeroing where they are asked
+//         to. The size is exact to the byte. Only a cut takes any of it back: who grows the disk makes it at least as long
+//         as that, and does so last, when nothing can fail any more.
+//     O7  A failed operation leaves every state as it was, and what it set aside is given back: that, and nothing that was
+//         set aside before. (A cached block counts as written from before the first byte is stored to it.)
 //     O8  Trim and zero give space back, and the range reads as zeros when they return.
 //     O9  Nothing here is made durable: the overlay does not outlive the process.
 //
 // Locks: first the resize gate (shared by transitions, exclusive for a change of size), then one stripe. Reads take
-// neither; in-place writes take neither.
+// neither; in-place writes take neither. Before both, who sets space aside or cuts the disk off takes `reserving`.
 //
 // Why each pair of verbs is right without more
 //
@@ -53,6 +55,8 @@
 //     trim  | grow          A last block that is whole because the disk ends in it is looked at again under the lock: if
 //                           the disk has grown, only the bytes that were asked for become zeros.
 //     size  | transitions   Excluded by the gate; a transition checks under the gate that its range still exists.
+//     reserve | all others  Under the stripe lock, but not the gate: it may reach beyond the end. A cut waits for it, so that
+//                           nothing is taken away there; a write that grows the disk does not.
 //     copy  | all others    A read that copies asks the base without a lock, so nobody waits for a slow base. What it
 //                           brings is stored under the lock, and only where the block is still unallocated and no less
 //                           of the base can be seen: whoever wrote, trimmed or cut meanwhile has the last word.
@@ -81,8 +85,10 @@ public final class CowDisk: Sendable {
   let gate = ResizeGate()
   let options: Options
   let limit: SpaceLimit
-  /// Blocks that ``reserve(_:)`` was ever called for.
-  let reserved = Mutex(RangeSet<UInt64>())
+  /// Blocks that space is set aside for, in the state `allocated`. See CowDisk+Reserve.swift.
+  let reserved: BlockMap
+  /// Held while space is set aside or the disk is cut off. Taken before the gate.
+  let reserving = Mutex<Void>(())
 
   let counters = Counters()
 
@@ -130,19 +136,22 @@ public final class CowDisk: Sendable {
   ///   - blockSize: the unit of copy-on-write in bytes, one that ``Geometry`` takes.
   ///   - scratch: an empty file of its own for what is written (``DiskIO/File/scratch(in:)``).
   ///   - options: limits and habits.
-  /// - Throws: `.fileTooLarge` where the scratch file's file system cannot hold a file of the disk's size; `.noMemory`
-  ///   where the address space has no room for the block map; what the file system says to a first block.
+  /// - Throws: `.fileTooLarge` where the scratch file's file system cannot hold a file of the disk's size, or no process
+  ///   could map its blocks; `.noMemory` where a limit leaves the address space no room for the block map; what the file system says to a first block.
   public convenience init(
     base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options()
   ) throws(Errno) {
     try self.init(base: base, geometry: geometry, scratch: scratch, options: options, access: .mapped)
   }
 
-  /// As the public one, with less of the file system used.
+  /// As the public one, with less of the file system used, or as on a kernel with other pages.
   init(
-    base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options(), access: StoreAccess
+    base: any BaseReader, geometry: Geometry, scratch: consuming File, options: Options = Options(),
+    access: StoreAccess,
+    pageSize: Int = LazyMemory.pageSize
   ) throws(Errno) {
     let size = base.size
+    guard size <= geometry.largestDisk else { throw .fileTooLarge }
     self.options = options
     copiesReads = if case .never = options.copyOnRead { false } else { true }
     limit = SpaceLimit(bytes: options.maxOverlay)
@@ -151,12 +160,15 @@ public final class CowDisk: Sendable {
     sizeInBytes = Atomic(size)
     visibleBaseInBytes = Atomic(size)
     stripes = StripeLocks(geometry)
-    map = try Self.makeMap(for: size, geometry)
+    map = try Self.makeMap(for: size, geometry, pageSize: pageSize)
+    reserved = try Self.makeMap(for: size, geometry, pageSize: pageSize)
     store = try OverlayStore(
       scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
-      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access)
+      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access,
+      pageSize: pageSize)
     spareSpace = Self.spareSpace(of: min(options.maxOverlay ?? .max, try store.totalSpace()))
     try map.makeAccessible(geometry.blockCount(for: size))
+    try reserved.makeAccessible(geometry.blockCount(for: size))
     try store.extend(to: geometry.roundedUp(size))
   }
 
@@ -165,13 +177,17 @@ public final class CowDisk: Sendable {
   /// Largest disk that the block map reserves addresses for (4 GiB of them at 4 KiB blocks) where there is room.
   private static let largestDisk: UInt64 = 64 << 40
 
-  private static func makeMap(for size: UInt64, _ geometry: Geometry) throws(Errno) -> BlockMap {
+  private static func makeMap(
+    for size: UInt64, _ geometry: Geometry, pageSize: Int
+  ) throws(Errno) -> BlockMap {
     let needed = geometry.blockCount(for: size)
     do {
-      return try BlockMap(capacity: max(2 * needed, geometry.blockCount(for: largestDisk)))
+      return try BlockMap(capacity: max(2 * needed, geometry.blockCount(for: largestDisk)), pageSize: pageSize)
     } catch {
+      // Beyond this no process has the addresses, whatever its limits.
+      guard size <= largestDisk else { throw .fileTooLarge }
       // A limit on the address space (ulimit -v): a disk that cannot grow much is better than none.
-      return try BlockMap(capacity: needed)
+      return try BlockMap(capacity: needed, pageSize: pageSize)
     }
   }
 
@@ -206,8 +222,7 @@ public final class CowDisk: Sendable {
   /// Bytes that can still be written to blocks that are not allocated: what the limit and the overlay's file system
   /// leave, whichever is less, and what copies of the base take, since they make way.
   public func availableSpace() throws(Errno) -> UInt64 {
-    let (sum, overflow) = try unusedSpace().addingReportingOverflow(cachedBytes)
-    return overflow ? .max : sum
+    try unusedSpace().addingSaturated(cachedBytes)
   }
 
   /// Asks the base for bytes that can be seen of it; every read of the base comes through here.
@@ -219,4 +234,12 @@ public final class CowDisk: Sendable {
 
   /// Bytes that nothing takes yet.
   func unusedSpace() throws(Errno) -> UInt64 { min(limit.left, try store.availableSpace()) }
+}
+
+extension UInt64 {
+  /// The sum, or the most that there is: space is endless where nobody says how much there is.
+  func addingSaturated(_ other: UInt64) -> UInt64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
+  }
 }

@@ -24,6 +24,9 @@ public struct Geometry: Equatable, Sendable {
   /// Bytes a block.
   public var blockSize: UInt64 { 1 << blockShift }
 
+  /// Most bytes that a disk can have: with its last block whole, it is as long as a file can be.
+  var largestDisk: UInt64 { UInt64(Int64.max) & ~(blockSize - 1) }
+
   /// The block that byte `offset` is in.
   @inline(__always)
   func block(of offset: UInt64) -> UInt64 { offset >> blockShift }

@@ -3,14 +3,14 @@
 //
 // Small writes go through a shared mapping where possible, because a 4 KiB pwrite costs many times a memory copy where the
 // page cache holds large folios; large ones go by pwrite, which needs no page mapped. What makes stores safe is that a
-// block has its space before its first store is done, and that every store is guarded: a fault (SIGBUS) comes back as an
-// error.
+// block has its space before its first store is done, and that every store is guarded: after a fault (SIGBUS) the same bytes
+// go by pwrite, which works or says why not.
 //
 // A block gets its space in one of two ways. A reservation (fallocate) is an errno where the file system is full, but
 // allocates there and then: random 4 KiB blocks cost a journalled change of the extent tree each, half of a first write's
 // time on ext4, three quarters on xfs. Where the file system itself sets space aside as a store makes a page writable, a
-// small first write leaves it to that, and the file system allocates later, in order and many blocks at once. If such a
-// store faults, a reservation tells why: ENOSPC, or nothing, and the store is tried again.
+// small first write leaves it to that, and the file system allocates later, in order and many blocks at once. If that fails,
+// a reservation, which tries harder, has the last word.
 //
 // Measured: sequential writes of 1 MiB into blocks that were written back meanwhile cost half the processor time by pwrite
 // (0.31 against 0.64 s a GiB), and a fifth more where all pages are still mapped.
@@ -20,7 +20,7 @@
 // three times as dear as in pieces of 16 KiB. Reserving 64 KiB around each first write makes random writes take up to 16
 // times their space, for less than leaving the space to the file system gives.
 //
-// What nothing can prevent (a failing disk) is EIO. Where the file system cannot reserve, or the mapping does not reach
+// Where the kernel's pages are larger than the blocks, nothing is stored into the mapping. Where the file system cannot reserve, or the mapping does not reach
 // (no address space, a disk that grew far beyond its first size), the same calls use pread and pwrite.
 
 internal import DiskIO
@@ -38,13 +38,16 @@ enum StoreAccess: CaseIterable, Sendable {
 }
 
 struct OverlayStore: ~Copyable, Sendable {
-  private let file: File
+  let file: File
   private let mapping: MappedFile?
   /// Bytes from the start that are read and written through the mapping.
   private let mappedLength: UInt64
-  private let canReserve: Bool
+  /// Whether the file system can set space aside and take it back.
+  let canReserve: Bool
   /// Whether stores into the mapping find their space, or fault.
   private let storesAllocate: Bool
+  /// Writes of fewer bytes than this are stored into the mapping.
+  private let leastByCall: UInt64
   /// Never written: memory that the kernel backs with its one page of zeros.
   private let zeros: LazyMemory
 
@@ -56,7 +59,8 @@ struct OverlayStore: ~Copyable, Sendable {
   /// - Throws: what the file system says to a first block (`.noSpace`, `.readOnlyFileSystem` …), so that an unusable
   ///   overlay directory shows when mounting and not at the first write.
   init(
-    _ file: consuming File, blockSize: UInt64, needed: UInt64, wanted: UInt64, access: StoreAccess = .mapped
+    _ file: consuming File, blockSize: UInt64, needed: UInt64, wanted: UInt64, access: StoreAccess = .mapped,
+    pageSize: Int = LazyMemory.pageSize
   ) throws(Errno) {
     let canReserve = access == .plain ? false : try Self.probe(file, 0..<blockSize)
     let zeros = try LazyMemory(capacity: Self.zeroCount)
@@ -67,6 +71,8 @@ struct OverlayStore: ~Copyable, Sendable {
       case .some(let mapping): mapping.length
       case .none: 0
       }
+    // A store into a hole takes the space of a page, and must not take more than that of its block.
+    leastByCall = blockSize < pageSize ? 0 : 2 * Self.piece
     storesAllocate = mappedLength > 0 && file.storesAllocate
     self.mapping = mapping
     self.canReserve = canReserve
@@ -99,6 +105,7 @@ struct OverlayStore: ~Copyable, Sendable {
   }
 
   /// Sets space for these bytes aside; storing to them cannot fail for want of it.
+  /// Where the file system can set nothing aside, this does nothing.
   func reserve(_ range: Range<UInt64>) throws(Errno) {
     guard canReserve else { return }
     do {
@@ -111,10 +118,9 @@ struct OverlayStore: ~Copyable, Sendable {
     }
   }
 
-  /// Whether a first write of these bytes may go ahead without ``reserve(_:)``: it either finds its space or throws
-  /// `.ioError`.
+  /// Whether a first write of these bytes may go ahead without ``reserve(_:)``: it either finds its space or throws.
   func allocatesOnWrite(_ range: Range<UInt64>) -> Bool {
-    storesAllocate && range.upperBound <= mappedLength && range.upperBound - range.lowerBound < Self.leastByCall
+    storesAllocate && range.upperBound <= mappedLength && range.upperBound - range.lowerBound < leastByCall
   }
 
   /// Gives the space of these bytes back where the file system can; they read as zeros from now on if it does.
@@ -125,15 +131,15 @@ struct OverlayStore: ~Copyable, Sendable {
 
   /// Most bytes that one call of pwrite hands to the page cache.
   private static let piece: UInt64 = 16 << 10
-  /// Writes of fewer bytes than this are stored into the mapping.
-  private static let leastByCall = 2 * piece
 
   /// Writes into blocks that have their space, or are about to get it (``allocatesOnWrite(_:)``).
   @inline(__always)
   func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
     switch mapping {
-    case .some(let mapping) where bytes.count < Self.leastByCall && offset + UInt64(bytes.count) <= mappedLength:
-      guard mapping.store(bytes, at: offset) else { throw .ioError }
+    case .some(let mapping) where bytes.count < leastByCall && offset + UInt64(bytes.count) <= mappedLength:
+      // A fault does not say why, and pwrite may work where a store does not: on btrfs before Linux 6.16 a store into what
+      // was written before asks for new space.
+      if !mapping.store(bytes, at: offset) { try writeInPieces(bytes, at: offset) }
     default:
       try writeInPieces(bytes, at: offset)
     }
@@ -158,15 +164,15 @@ struct OverlayStore: ~Copyable, Sendable {
   /// Writes zeros into blocks that have their space.
   func writeZeros(_ range: Range<UInt64>) throws(Errno) {
     switch mapping {
-    case .some(let mapping) where range.upperBound <= mappedLength:
-      guard mapping.storeZeros(range) else { throw .ioError }
-    default:
-      var position = range.lowerBound
-      while position < range.upperBound {
-        let count = min(range.upperBound - position, UInt64(Self.zeroCount))
-        try file.writeFully(zeroBytes(Int(count)), at: position)
-        position += count
-      }
+    case .some(let mapping) where leastByCall > 0 && range.upperBound <= mappedLength:
+      if mapping.storeZeros(range) { return }
+    default: break
+    }
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let count = min(range.upperBound - position, UInt64(Self.zeroCount))
+      try file.writeFully(zeroBytes(Int(count)), at: position)
+      position += count
     }
   }
 
@@ -192,7 +198,7 @@ struct OverlayStore: ~Copyable, Sendable {
   }
 
   /// Bytes that the overlay takes on its file system, reservations included.
-  func usedSpace() throws(Errno) -> UInt64 { try file.status().sectors * 512 }
+  func usedSpace() throws(Errno) -> UInt64 { try file.status().space }
 
   /// Bytes that the overlay's file system still has.
   func availableSpace() throws(Errno) -> UInt64 { try file.availableSpace() }

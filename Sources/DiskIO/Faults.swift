@@ -13,7 +13,8 @@
 //     TRIGGER      the absolute path of a file; the rule holds while there is one
 //
 // A mapping has no calls that could fail: where its file fails, touching it faults. An error in a rule for reading or
-// writing has that effect, whichever error it is; short and eintr have none there.
+// writing has that effect, whichever error it is; short and eintr have none there. A rule for `store` is for stores into the
+// mapping alone: the same bytes can be written by a call.
 
 #if DEBUG
   internal import CLinux
@@ -52,11 +53,25 @@
       }
     }
 
+    /// Where a thread is that comes to a call.
+    enum Moment {
+      case before, after
+    }
+
+    /// What a test does in the midst of somebody else's work: it may hold the thread there, or change the rules.
+    typealias Visitor = @Sendable (FileCall, Moment) -> Void
+
     private let state: Mutex<(rules: [Rule], random: SplitMix, strikes: Int)>
+    private let visitor = Mutex<Visitor?>(nil)
 
     init(_ rules: [Rule] = [], seed: UInt64 = 1) {
       state = Mutex((rules, SplitMix(state: seed), 0))
     }
+
+    /// Has `visitor` called before and after each call, whatever becomes of it.
+    func visit(_ visitor: Visitor?) { self.visitor.withLock { $0 = visitor } }
+
+    private func pass(_ call: FileCall, _ moment: Moment) { visitor.withLock { $0 }?(call, moment) }
 
     /// What holds from now on.
     var rules: [Rule] {
@@ -69,6 +84,7 @@
 
     /// To be asked before a call: waits where it is to be late, and tells what else becomes of it.
     func strike(_ call: FileCall) -> Effect? {
+      pass(call, .before)
       let effects = state.withLock { state in
         let struck = state.rules.filter { $0.call == call && $0.strikes(&state.random) }.map(\.effect)
         if !struck.isEmpty { state.strikes += 1 }
@@ -87,6 +103,7 @@
     ) throws(Errno) -> Result {
       // Once is enough, or a rule without a probability would be for ever.
       var wasInterrupted = false
+      defer { pass(which, .after) }
       return try retryingInterrupts {
         switch wasInterrupted ? nil : strike(which) {
         case .error(let error):

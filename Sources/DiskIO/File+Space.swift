@@ -59,20 +59,29 @@ extension File {
 
   /// Bytes that an ordinary user may still allocate on the file system of this file; endless for a file in memory, whose
   /// file system has no size.
-  public func availableSpace() throws(Errno) -> UInt64 {
-    let raw = try fileSystem()
-    return raw.f_blocks == 0 ? .max : UInt64(raw.f_bavail) * UInt64(raw.f_frsize)
-  }
+  public func availableSpace() throws(Errno) -> UInt64 { try fileSystem().availableBytes }
 
   /// The size of this file's file system in bytes; endless for a file in memory.
-  public func totalSpace() throws(Errno) -> UInt64 {
-    let raw = try fileSystem()
-    return raw.f_blocks == 0 ? .max : UInt64(raw.f_blocks) * UInt64(raw.f_frsize)
-  }
+  public func totalSpace() throws(Errno) -> UInt64 { try fileSystem().totalBytes }
 
   private func fileSystem() throws(Errno) -> statvfs {
     var raw = statvfs()
     _ = try retryingInterrupts { fstatvfs(descriptor, &raw) }
     return raw
+  }
+}
+
+extension statvfs {
+  /// A file system without a size is endless, and so is one that answers -1, as some on the network do, or that has more
+  /// than can be counted.
+  var availableBytes: UInt64 { f_blocks == 0 ? .max : UInt64(f_bavail).multipliedSaturated(by: UInt64(f_frsize)) }
+  var totalBytes: UInt64 { f_blocks == 0 ? .max : UInt64(f_blocks).multipliedSaturated(by: UInt64(f_frsize)) }
+}
+
+extension UInt64 {
+  /// The product, or the most that there is.
+  func multipliedSaturated(by other: UInt64) -> UInt64 {
+    let (product, overflow) = multipliedReportingOverflow(by: other)
+    return overflow ? .max : product
   }
 }

@@ -89,6 +89,8 @@ public struct FileStatus: Sendable {
   public let size: UInt64
   /// Space in use, in units of 512 bytes.
   public let sectors: UInt64
+  /// Space in use, in bytes.
+  public var space: UInt64 { sectors.multipliedSaturated(by: 512) }
   /// Permission bits (`0o7777`).
   public let permissions: mode_t
   /// Owner.
@@ -111,8 +113,8 @@ public struct FileStatus: Sendable {
       case S_IFLNK: .symbolicLink
       default: .other
       }
-    size = UInt64(raw.st_size)
-    sectors = UInt64(raw.st_blocks)
+    size = UInt64(clamping: raw.st_size)
+    sectors = UInt64(clamping: raw.st_blocks)
     permissions = raw.st_mode & 0o7777
     user = raw.st_uid
     group = raw.st_gid
@@ -125,7 +127,7 @@ public struct FileStatus: Sendable {
   public init(ofNewFileWithSize size: UInt64) {
     kind = .regular
     self.size = size
-    sectors = (size + 511) / 512
+    sectors = size / 512 + (size % 512 == 0 ? 0 : 1)
     // The mask can only be had by setting it. Nobody else creates files at that moment but under names that are gone at once.
     let mask = umask(0o077)
     umask(mask)
@@ -162,9 +164,9 @@ extension File {
   }
 }
 
-/// The system calls on an open file that tests can single out to fail.
+/// The system calls on an open file that tests can single out to fail; `store` is a store into its mapping.
 enum FileCall: String, CaseIterable {
-  case read, write, seek, reserve, punch, resize
+  case read, write, store, seek, reserve, punch, resize
 }
 
 /// What a file is for, where tests tell files apart.

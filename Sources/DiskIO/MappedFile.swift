@@ -32,7 +32,8 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
     clinux_install_fault_guard()
     self.address = address
     if let second = Self.map(file, count) {
-      madvise(second, count, MADV_RANDOM)
+      // A kernel that does not listen costs time and nothing else.
+      _ = madvise(second, count, MADV_RANDOM)
       storeAddress = second
     } else {
       storeAddress = address
@@ -48,7 +49,10 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
     let address = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)
     guard let address, address != MAP_FAILED else { return nil }
     // A guest's data does not belong into a core file.
-    madvise(address, count, MADV_DONTDUMP)
+    guard madvise(address, count, MADV_DONTDUMP) == 0 else {
+      munmap(address, count)
+      return nil
+    }
     return address
   }
 
@@ -75,7 +79,7 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
     assert(offset + UInt64(bytes.count) <= length)
     let target = UnsafeMutableRawBufferPointer(start: storeAddress + Int(offset), count: bytes.count)
     #if DEBUG
-      if let faults, faults.strikesMapping(.write) {
+      if let faults, faults.strikesMapping(.store) || faults.strikesMapping(.write) {
         // As promised: part of the bytes may be there.
         _ = GuardedCopy.copy(UnsafeRawBufferPointer(rebasing: bytes[..<(bytes.count / 2)]), to: target)
         return false
@@ -90,7 +94,7 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
   public func storeZeros(_ range: Range<UInt64>) -> Bool {
     assert(range.upperBound <= length)
     #if DEBUG
-      if let faults, faults.strikesMapping(.write) {
+      if let faults, faults.strikesMapping(.store) || faults.strikesMapping(.write) {
         _ = clinux_zero_guarded(storeAddress + Int(range.lowerBound), range.count / 2)
         return false
       }

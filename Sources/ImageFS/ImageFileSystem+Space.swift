@@ -37,20 +37,9 @@ extension ImageFileSystem {
   }
 
   private func allocate(_ kind: Allocation, _ range: Range<UInt64>, growing: Bool) throws(Errno) {
-    let oldSize = disk.size
-    if growing, range.upperBound > oldSize { try disk.resize(to: range.upperBound) }
-    // Without growing, what lies beyond the end is no part of the disk: nothing to zero, nothing to promise.
-    let inside = range.clamped(to: 0..<disk.size)
-    guard !inside.isEmpty else { return }
-    do {
-      switch kind {
-      case .reserve: try disk.reserve(inside)
-      case .zero: try disk.zero(inside)
-      }
-    } catch {
-      // The kernel keeps other changes of the size away meanwhile.
-      if disk.size > oldSize { try? disk.resize(to: oldSize) }
-      throw error
+    switch kind {
+    case .reserve: try disk.reserve(range, growing: growing)
+    case .zero: try disk.zero(range, growing: growing)
     }
   }
 

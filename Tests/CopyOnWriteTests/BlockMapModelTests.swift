@@ -15,12 +15,14 @@ import Testing
     return min(edge > 0 && Bool.random(using: &generator) ? edge - 1 : edge, limit - 1)
   }
 
-  @Test func `random programs leave the same states as an array of them`() throws {
-    for round in 0..<12 as Range<UInt64> {
+  /// With pages of the kernel that are smaller than, as large as, or larger than the map's own; the largest are never whole.
+  @Test(arguments: [4096, 16384, 65536, 1 << 30])
+  func `random programs leave the same states as an array of them`(pageSize: Int) throws {
+    for round in 0..<8 as Range<UInt64> {
       let seed = testSeed &+ round
       var generator = SeededGenerator(seed: seed)
-      let limit = UInt64.random(in: 1...4 * Self.page, using: &generator)
-      let map = try BlockMap(capacity: limit)
+      let limit = UInt64.random(in: 1...(round % 2 == 0 ? 4 : 20) * Self.page, using: &generator)
+      let map = try BlockMap(capacity: limit, pageSize: pageSize)
       try map.makeAccessible(limit)
       var model = [BlockState](repeating: .unallocated, count: Int(limit))
       for step in 0..<60 {

@@ -39,6 +39,7 @@ import Testing
     hold.release()
     try read.join()
     try other.join()
+    try disk.expectSound()
   }
 
   private func expect(

@@ -34,6 +34,7 @@ import Testing
     hold.release()
     try firstThread.join()
     try secondThread.join()
+    try disk.expectSound()
   }
 
   /// What the second block reads as; the others must read as the base does.
@@ -137,6 +138,35 @@ import Testing
     var zeroLater = whole
     copy(zeros(100)[...], into: &zeroLater, at: 5000)
     #expect(found == whole || found == zeroLater)
+  }
+
+  // MARK: The border of two stretches
+
+  /// A write over the border, held in the copy-up of its last block, which is under the next stretch's lock.
+  @Test(arguments: [false, true])
+  func `a write over the border of two stretches does not undo a partial write behind it`(isZeroed: Bool) throws {
+    let (hold, border) = (hold, UInt64(1 << 20))
+    let base = TestBase(pattern(2 << 20), beforeRead: { if $0 == border + 100 { hold.pass() } })
+    let disk = try makeDisk(over: base, blockSize: Self.blockSize)
+    hold.arm()
+    let first = TestThread { try disk.write(filled(0x11, 200), at: border - 100) }
+    #expect(hold.isHolding(), "nothing was copied up")
+    let second = TestThread {
+      if isZeroed {
+        try disk.zero(border + 5000..<border + 5050)
+      } else {
+        try disk.write(filled(0x22, 50), at: border + 5000)
+      }
+    }
+    second.giveMoment()
+    hold.release()
+    try first.join()
+    try second.join()
+    var expected = base.bytes
+    copy(filled(0x11, 200)[...], into: &expected, at: Int(border) - 100)
+    copy(filled(isZeroed ? 0 : 0x22, 50)[...], into: &expected, at: Int(border) + 5000)
+    #expect(difference(try disk.contents(), expected) == nil)
+    try disk.expectSound()
   }
 
   // MARK: What must not wait

@@ -121,12 +121,26 @@ struct FullOverlayTests {
     // As where a disk fails: the block is allocated, but there is nothing behind its bytes and no space for it.
     try disk.store.punch(4096..<8192)
     let ballast = try small.ballast(leaving: 0)
-    #expect(throws: Errno.ioError) { try disk.write(filled(8, 3 * 4096), at: 0) }
-    #expect(throws: Errno.ioError) { try disk.zero(4100..<4200) }
+    #expect(throws: Errno.noSpace) { try disk.write(filled(8, 3 * 4096), at: 0) }
+    #expect(throws: Errno.noSpace) { try disk.zero(4100..<4200) }
     #expect(try disk.bytes(8192..<12288) == filled(7, 4096))
     _ = consume ballast
     try disk.write(filled(9, 3 * 4096), at: 0)
     #expect(try disk.bytes(0..<3 * 4096) == filled(9, 3 * 4096))
+  }
+
+  @Test func `a file system of more bytes than can be counted has space`() throws {
+    let immense = try TinyFileSystem(options: "nr_blocks=\(Int64.max)")
+    let base = TestBase(pattern(Self.bytes))
+    for limit in [nil, .max] as [UInt64?] {
+      let disk = try makeDisk(over: base, options: .init(maxOverlay: limit, copyOnRead: .always), in: immense.path)
+      #expect(try disk.availableSpace() == .max && disk.spaceForCopies() > 1 << 60)
+      #expect(try disk.bytes(0..<8192) == Array(base.bytes[..<8192]))
+      #expect(disk.cachedBytes == 8192)
+      #expect(try disk.availableSpace() == .max)
+      try disk.reserve(0..<disk.size)
+      try disk.write(filled(7, 100), at: 0)
+    }
   }
 
   @Test func `a file system without fallocate works through pread and pwrite`() throws {
@@ -138,6 +152,6 @@ struct FullOverlayTests {
     try disk.zero(0..<Self.blockSize)
     try disk.write([1], at: 10)
     #expect(try disk.bytes(0..<Self.blockSize) == zeros(10) + [1] + zeros(Int(Self.blockSize) - 11))
-    try disk.reserve(0..<disk.size)
+    #expect(throws: Errno.notSupportedOnSocket) { try disk.reserve(0..<disk.size) }
   }
 }

@@ -32,6 +32,17 @@ import Testing
     try program.run(steps: 2500)
   }
 
+  /// Pages of 16 and 64 KiB, and blocks that are smaller.
+  @Test(arguments: [16384, 65536], [4096, 32768])
+  func `a kernel with larger pages makes no difference`(pageSize: Int, blockSize: Int) throws {
+    for copyOnRead in [CowDisk.CopyOnRead.never, .always] {
+      var program = try RandomProgram(
+        blockSize: blockSize, access: .mapped, size: 5 * blockSize + 333, isSparse: true, copyOnRead: copyOnRead,
+        pageSize: pageSize, generator: SeededGenerator(seed: testSeed))
+      try program.run(steps: 300)
+    }
+  }
+
   /// Nothing that can be seen of a disk tells that its reads copy, nor that its writes make copies give way.
   @Test(arguments: StoreAccess.allCases, [nil, 12 * 4096] as [UInt64?])
   func `a disk that copies on read agrees with an array`(access: StoreAccess, limit: UInt64?) throws {
@@ -60,18 +71,21 @@ private struct RandomProgram {
   private let mostBytes: Int
   private let detectZeroes: Bool
   private let maxOverlay: UInt64
+  private let canReserve: Bool
   private let name: String
   private var model: DiskModel
   private var generator: SeededGenerator
 
   init(
     blockSize: Int, access: StoreAccess, size: Int, isSparse: Bool, detectZeroes: Bool = false,
-    copyOnRead: CowDisk.CopyOnRead = .never, maxOverlay: UInt64? = nil, generator: SeededGenerator
+    copyOnRead: CowDisk.CopyOnRead = .never, maxOverlay: UInt64? = nil,
+    pageSize: Int = LazyMemory.pageSize, generator: SeededGenerator
   ) throws {
     var generator = generator
     self.blockSize = blockSize
     self.detectZeroes = detectZeroes
     self.maxOverlay = maxOverlay ?? .max
+    canReserve = access != .plain
     // Room to grow by some blocks, odd on purpose.
     mostBytes = max(size, 3 * blockSize, 40_000) + 2 * blockSize + 333
     name = "blocks of \(blockSize), base of \(size), sparse \(isSparse), \(access), seed \(testSeed)"
@@ -80,7 +94,7 @@ private struct RandomProgram {
       pattern(size, salt: UInt64(size)), holes: holes.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) })
     disk = try makeDisk(
       over: base, blockSize: blockSize, access: access,
-      options: .init(maxOverlay: maxOverlay, detectZeroes: detectZeroes, copyOnRead: copyOnRead))
+      options: .init(maxOverlay: maxOverlay, detectZeroes: detectZeroes, copyOnRead: copyOnRead), pageSize: pageSize)
     model = DiskModel(base: base.bytes, holes: holes, blockSize: blockSize)
     self.generator = generator
   }
@@ -129,11 +143,13 @@ private struct RandomProgram {
       model = after
       return "write \(range)"
     case 45..<80:
-      let range = randomRange(below: model.size)
+      let range = randomRange(below: Int.random(in: 0..<4, using: &generator) == 0 ? mostBytes : model.size)
+      let growing = range.upperBound > model.size
       var after = model
-      after.zero(range)
+      after.zero(range.clamped(to: 0..<model.size))
+      if growing { after.resize(to: range.upperBound) }
       guard after.mostAllocatedBytes(since: model) <= maxOverlay else { return "no space to zero \(range)" }
-      try disk.zero(UInt64(range.lowerBound)..<UInt64(range.upperBound))
+      try disk.zero(UInt64(range.lowerBound)..<UInt64(range.upperBound), growing: growing)
       model = after
       return "zero \(range)"
     case 80..<92:
@@ -142,12 +158,19 @@ private struct RandomProgram {
       model.resize(to: size)
       return "resize to \(size)"
     default:
-      let range = randomRange(below: model.size)
+      // Some of them make the disk grow.
+      let range = randomRange(below: Bool.random(using: &generator) ? mostBytes : model.size)
+      let growing = range.upperBound > model.size
+      guard canReserve else {
+        #expect(throws: Errno.notSupportedOnSocket) { try disk.reserve(0..<disk.size) }
+        return "nothing can be reserved"
+      }
       let blocks = range.isEmpty ? 0 : (range.upperBound - 1) / blockSize - range.lowerBound / blockSize + 1
       guard model.allocatedBytes + UInt64(blocks * blockSize) <= maxOverlay else {
         return "no space to reserve \(range)"
       }
-      try disk.reserve(UInt64(range.lowerBound)..<UInt64(range.upperBound))
+      try disk.reserve(UInt64(range.lowerBound)..<UInt64(range.upperBound), growing: growing)
+      if growing { model.resize(to: range.upperBound) }
       return "reserve \(range)"
     }
   }
@@ -190,6 +213,7 @@ private struct RandomProgram {
   }
 
   private func checkAll(after what: String) throws {
+    try disk.expectSound("\(what); \(name)")
     try compare(0..<model.size, after: what)
     var place = 0
     while place < model.size {

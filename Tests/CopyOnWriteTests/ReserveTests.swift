@@ -1,6 +1,7 @@
 // Reserving space: the promise of fallocate(2) that writing will not fail for want of it.
 
 import DiskIO
+import Synchronization
 import SystemPackage
 import Testing
 
@@ -83,5 +84,99 @@ import Testing
     try disk.reserve(0..<3 << 19)
     try disk.write(filled(1, 3 << 19), at: 0)
     _ = consume ballast
+  }
+
+  @Test(canMount) func `a reservation that fails leaves an earlier one alone`() throws {
+    let small = try TinyFileSystem(bytes: 2 << 20)
+    let disk = try makeDisk(over: base, in: small.path)
+    try disk.reserve(0..<1 << 20)
+    let used = try disk.usedSpace()
+    // It overlaps the first, and what it needs beside that is not there.
+    #expect(throws: Errno.noSpace) { try disk.reserve(1 << 19..<Self.size) }
+    #expect(try disk.usedSpace() == used)
+    #expect(disk.reserved.allocated == 1 << 20 / 4096)
+    let ballast = try small.ballast(leaving: 0)
+    try disk.write(filled(7, 1 << 20), at: 0)
+    _ = consume ballast
+  }
+
+  @Test func `what is trimmed is set aside no longer`() throws {
+    let disk = try makeDisk(over: base, options: .init(maxOverlay: Self.size))
+    try disk.reserve(0..<Self.size)
+    #expect(disk.reserved.allocated == Self.size / 4096)
+    try disk.zero(0..<1 << 20)
+    #expect(disk.reserved.allocated == (Self.size - 1 << 20) / 4096)
+    let used = try disk.usedSpace()
+    try disk.reserve(0..<1 << 20)
+    #expect(try disk.usedSpace() >= used + 1 << 20)
+  }
+
+  @Test func `a first write that fails as the base does leaves what was set aside`() throws {
+    let isBroken = Atomic(false)
+    let base = TestBase(
+      pattern(Int(Self.size)),
+      beforeRead: { (_) throws(Errno) in if isBroken.load(ordering: .sequentiallyConsistent) { throw .ioError } })
+    let disk = try makeDisk(over: base, blockSize: 65536)
+    try disk.reserve(65536..<3 * 65536)
+    let used = try disk.usedSpace()
+    isBroken.store(true, ordering: .sequentiallyConsistent)
+    #expect(throws: Errno.ioError) { try disk.write([1], at: 65536 + 100) }
+    #expect(throws: Errno.ioError) { try disk.write(filled(1, 65536), at: 65536 + 100) }
+    // The other half of this one had nothing set aside, and gets nothing.
+    #expect(throws: Errno.ioError) { try disk.write(filled(1, 65536), at: 3 * 65536 - 100) }
+    #expect(try disk.usedSpace() == used)
+  }
+
+  @Test func `where nothing can be set aside, that is said`() throws {
+    let disk = try makeDisk(over: base, access: .plain)
+    #expect(throws: Errno.notSupportedOnSocket) { try disk.reserve(0..<4096) }
+    #expect(throws: Errno.notSupportedOnSocket) { try disk.reserve(0..<2 * Self.size, growing: true) }
+    #expect(disk.size == Self.size)
+  }
+
+  // MARK: Growing
+
+  @Test func `what is set aside beyond the end makes the disk grow, and is there`() throws {
+    let disk = try makeDisk(over: base)
+    try disk.reserve(Self.size - 100..<2 * Self.size + 5, growing: true)
+    #expect(disk.size == 2 * Self.size + 5)
+    #expect(try disk.usedSpace() >= Self.size)
+    #expect(difference(try disk.contents(), base.bytes + zeros(Int(Self.size) + 5)) == nil)
+    // To at least.
+    try disk.reserve(0..<4096, growing: true)
+    try disk.zero(0..<4096, growing: true)
+    #expect(disk.size == 2 * Self.size + 5)
+    try disk.zero(disk.size - 10..<3 * Self.size, growing: true)
+    #expect(disk.size == 3 * Self.size)
+  }
+
+  @Test func `without growing, what lies beyond the end is left out`() throws {
+    let disk = try makeDisk(over: base)
+    try disk.reserve(Self.size - 4096..<2 * Self.size)
+    try disk.reserve(2 * Self.size..<3 * Self.size)
+    try disk.zero(Self.size - 10..<2 * Self.size)
+    try disk.zero(2 * Self.size..<3 * Self.size)
+    #expect(disk.size == Self.size)
+    #expect(try disk.usedSpace() < 65536)
+    #expect(try disk.bytes(Self.size - 11..<Self.size) == base.bytes.suffix(11).prefix(1) + zeros(10))
+  }
+
+  @Test func `a size that no file can have is too large, and nothing is set aside`() throws {
+    let disk = try makeDisk(over: base)
+    for end in [UInt64(Int64.max), 1 << 63, .max] {
+      #expect(throws: Errno.fileTooLarge) { try disk.reserve(end - 4096..<end, growing: true) }
+      #expect(throws: Errno.fileTooLarge) { try disk.zero(0..<end, growing: true) }
+    }
+    #expect(disk.size == Self.size && disk.reserved.allocated == 0)
+    #expect(difference(try disk.contents(), base.bytes) == nil)
+  }
+
+  @Test(canMount, arguments: [nil, 1 << 20] as [UInt64?])
+  func `a growing reservation that fails leaves the size`(limit: UInt64?) throws {
+    let small = try TinyFileSystem(bytes: 2 << 20)
+    let disk = try makeDisk(over: base, options: .init(maxOverlay: limit), in: small.path)
+    #expect(throws: Errno.noSpace) { try disk.reserve(0..<2 * Self.size, growing: true) }
+    #expect(disk.size == Self.size)
+    #expect(try disk.usedSpace() == 0)
   }
 }

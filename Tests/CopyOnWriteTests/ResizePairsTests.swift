@@ -39,6 +39,7 @@ import Testing
       hold.release()
       try firstThread.join()
       try secondThread.join()
+      try disk.expectSound()
     }
   }
 
@@ -144,6 +145,20 @@ import Testing
     #expect(setUp.disk.size == size + 500)
     #expect(try setUp.disk.bytes(3 * Self.blockSize..<size) == zeros(Int(size - 3 * Self.blockSize)))
     #expect(try setUp.disk.bytes(size..<size + 500) == filled(0x22, 500))
+  }
+
+  /// A read that is held in its first block comes to the next one when that is cut off: it must not see what the base has
+  /// there, since there were zeros.
+  @Test func `a read that a cut overtakes sees no more of the base`() throws {
+    let setUp = try HoldableDisk()
+    try setUp.disk.zero(Self.blockSize..<2 * Self.blockSize)
+    let expected = Array(setUp.base.bytes[..<Int(Self.blockSize)]) + zeros(Int(Self.blockSize))
+    try setUp.hold(at: setUp.reads) {
+      let found = difference(try $0.bytes(0..<2 * Self.blockSize), expected)
+      try check(found == nil, found ?? "")
+    } while: {
+      try $0.resize(to: 0)
+    }
   }
 
   // MARK: Growing

@@ -106,6 +106,15 @@ import Testing
     #expect(try disk.contents() == [1, 2, 3] + zeros(9997))
   }
 
+  @Test(arguments: (12...21).map { 1 << $0 })
+  func `a base of nearly all bytes that can be counted is too large`(blockSize: Int) throws {
+    for size in [UInt64(Int64.max), 1 << 63, .max] {
+      #expect(throws: Errno.fileTooLarge, "\(size)") {
+        try makeDisk(over: HollowBase(size: size), blockSize: blockSize)
+      }
+    }
+  }
+
   @Test func `a base too large for the overlay's file system is said to be`() throws {
     let size: UInt64 = 20 << 40
     let probe = try File.scratch(in: scratchDirectory)

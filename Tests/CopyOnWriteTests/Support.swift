@@ -1,9 +1,10 @@
 // What all tests of the engine share: bases made of memory, disks over them, bytes to compare.
 
-import DiskIO
+@testable import DiskIO
 import Glibc
 import Synchronization
 import SystemPackage
+import Testing
 
 @testable import CopyOnWrite
 
@@ -84,12 +85,29 @@ let isThreadSanitized: Bool = dlsym(dlopen(nil, RTLD_NOW), "__tsan_init") != nil
 
 func makeDisk(
   over base: any BaseReader, blockSize: Int = 4096, access: StoreAccess = .mapped,
-  options: CowDisk.Options = .init(), in directory: FilePath = scratchDirectory
+  options: CowDisk.Options = .init(), in directory: FilePath = scratchDirectory,
+  pageSize: Int = LazyMemory.pageSize
 ) throws -> CowDisk {
   guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure("\(blockSize) is no block size") }
   let scratch = try File.scratch(in: directory)
-  return try CowDisk(base: base, geometry: geometry, scratch: scratch, options: options, access: access)
+  return try CowDisk(
+    base: base, geometry: geometry, scratch: scratch, options: options, access: access, pageSize: pageSize)
 }
+
+#if DEBUG
+  /// A disk whose overlay's calls tests make fail, or come by.
+  func makeDisk(
+    over base: any BaseReader, blockSize: Int = 4096, access: StoreAccess = .mapped,
+    options: CowDisk.Options = .init(), in directory: FilePath = scratchDirectory,
+    pageSize: Int = LazyMemory.pageSize, faults: Faults
+  ) throws -> CowDisk {
+    guard let geometry = Geometry(blockSize: blockSize) else { preconditionFailure("\(blockSize) is no block size") }
+    var scratch = try File.scratch(in: directory)
+    scratch.faults = faults
+    return try CowDisk(
+      base: base, geometry: geometry, scratch: scratch, options: options, access: access, pageSize: pageSize)
+  }
+#endif
 
 func zeros(_ count: Int) -> [UInt8] { filled(0, count) }
 
@@ -167,6 +185,18 @@ extension CowDisk {
 
   /// All of the disk.
   func contents() throws(Errno) -> [UInt8] { try bytes(0..<size) }
+}
+
+extension CowDisk {
+  /// Expects all that holds of a disk that nobody uses. Nothing is looked at but in a debug build.
+  func expectSound(
+    mayLeak: Bool = false, _ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    #if DEBUG
+      let wrong = try checkInvariants(mayLeak: mayLeak)
+      #expect(wrong == [], comment, sourceLocation: sourceLocation)
+    #endif
+  }
 }
 
 /// Where two byte strings differ first, in words for a message; nil where they do not.

@@ -14,11 +14,13 @@ struct TinyFileSystem: ~Copyable {
   /// The root directory, as long as the value lives.
   var path: FilePath { FilePath("/proc/self/fd/\(directory.descriptor)") }
 
-  init(_ type: String = "tmpfs", bytes: Int) throws(Errno) {
+  init(_ type: String = "tmpfs", bytes: Int) throws(Errno) { try self.init(type, options: "size=\(bytes)") }
+
+  init(_ type: String = "tmpfs", options: String) throws(Errno) {
     var template = Array("\(scratchDirectory)/cowmount-test.XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
     defer { rmdir(template) }
-    guard mount("cowmount-test", template, type, 0, "size=\(bytes)") == 0 else { throw Errno(rawValue: errno) }
+    guard mount("cowmount-test", template, type, 0, options) == 0 else { throw Errno(rawValue: errno) }
     defer { umount2(template, CInt(MNT_DETACH)) }
     let descriptor = open(template, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor != -1 else { throw Errno(rawValue: errno) }

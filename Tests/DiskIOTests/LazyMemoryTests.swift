@@ -58,4 +58,47 @@ import Testing
     // Other tests run meanwhile: far less than the 2 million pages that 8 GiB are.
     #expect(try residentPages() - before < 500_000)
   }
+
+  /// On kernels with 16 or 64 KiB pages, too, and with more than all of it in one: what cannot be given back is zeros.
+  @Test(arguments: [4096, 16384, 65536, 1 << 30])
+  func `whatever is discarded is zeros, and nothing else`(pageSize: Int) throws {
+    let count = 5 * 65536
+    let memory = try LazyMemory(capacity: count, pageSize: pageSize)
+    try memory.makeAccessible(count)
+    let places = [
+      0, 1, 4096, 8192, 12288, 16384, 20480, 65536, 69632, 131_072, 200_000, count - 4096, count - 1, count,
+    ]
+    for start in places {
+      for end in places where end >= start {
+        memset(memory.address, 7, count)
+        memory.discard(start..<end)
+        let bytes = UnsafeRawBufferPointer(start: memory.address, count: count)
+        let right = bytes[..<start].allSatisfy { $0 == 7 } && bytes[end...].allSatisfy { $0 == 7 }
+        #expect(right && bytes[start..<end].allSatisfy { $0 == 0 }, "\(start)..<\(end)")
+      }
+    }
+  }
+
+  @Test func `memory that the kernel does not take back is zeros all the same`() throws {
+    let count = 4 * LazyMemory.pageSize
+    let memory = try LazyMemory(capacity: count)
+    try memory.makeAccessible(count)
+    memset(memory.address, 7, count)
+    try #require(mlock(memory.address, count) == 0)
+    #expect(
+      madvise(memory.address, count, MADV_DONTNEED) == -1, "the kernel takes locked pages back: nothing is tested")
+    memory.discard(0..<count)
+    #expect(UnsafeRawBufferPointer(start: memory.address, count: count).allSatisfy { $0 == 0 })
+  }
+
+  @Test func `whole pages that are discarded go back to the kernel`() throws {
+    let page = LazyMemory.pageSize
+    let memory = try LazyMemory(capacity: 5 * page)
+    try memory.makeAccessible(5 * page)
+    memset(memory.address, 7, 5 * page)
+    memory.discard(page - 1..<4 * page + 1)
+    var isResident = [UInt8](repeating: 9, count: 5)
+    try #require(mincore(memory.address, 5 * page, &isResident) == 0)
+    #expect(isResident.map { $0 & 1 } == [1, 0, 0, 0, 1])
+  }
 }

@@ -95,6 +95,21 @@ import Testing
     #expect(results.allSatisfy { $0 })
   }
 
+  /// "dd" among the flags of both mappings.
+  @Test func `what is in a mapping is not in a core file`() throws {
+    let file = try File.scratch()
+    try file.setLength(Self.page)
+    let mapping = try Mapping(file, length: 77 << 20)
+    #expect(mapping.store([7], at: 0))
+    var lengths: [Substring] = []
+    var length: Substring = ""
+    for line in try File.readText("/proc/self/smaps").split(separator: "\n") {
+      if line.hasPrefix("Size:") { length = line.split(separator: " ")[1] }
+      if line.hasPrefix("VmFlags:"), length == "\(77 << 10)", line.contains(" dd ") { lengths.append(length) }
+    }
+    #expect(lengths.count == 2)
+  }
+
   @Test func `what cannot be mapped is nil`() throws {
     let file = try File.scratch()
     for length in [0, UInt64.max, 1 << 63, 1 << 60] {

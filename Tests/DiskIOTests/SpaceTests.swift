@@ -93,4 +93,28 @@ import Testing
     let total = UInt64(raw.f_blocks) * UInt64(raw.f_frsize)
     #expect(try (1...total).contains(file.availableSpace()))
   }
+
+  /// Where -1 means that nobody knows, and on a tmpfs with as many blocks as there can be.
+  @Test(arguments: [fsblkcnt_t.max, fsblkcnt_t(Int64.max), 1 << 60])
+  func `more space than can be counted is endless`(blocks: fsblkcnt_t) {
+    var raw = statvfs()
+    (raw.f_blocks, raw.f_bavail, raw.f_frsize) = (blocks, blocks, 4096)
+    #expect(raw.totalBytes == .max && raw.availableBytes == .max)
+    (raw.f_blocks, raw.f_bavail) = (blocks, 3)
+    #expect(raw.totalBytes == .max && raw.availableBytes == 3 * 4096)
+    (raw.f_blocks, raw.f_bavail) = (0, 0)
+    #expect(raw.totalBytes == .max && raw.availableBytes == .max)
+  }
+
+  @Test func `a file that takes more space than can be counted takes all there is`() {
+    var raw = stat()
+    (raw.st_size, raw.st_blocks) = (.max, .max)
+    #expect(FileStatus(raw).space == .max)
+    (raw.st_size, raw.st_blocks) = (-1, -1)
+    #expect(FileStatus(raw).space == 0 && FileStatus(raw).size == 0)
+    for size in [UInt64.max, UInt64(Int64.max)] {
+      #expect(FileStatus(ofNewFileWithSize: size).sectors == size / 512 + 1)
+    }
+    #expect(FileStatus(ofNewFileWithSize: 1024).sectors == 2)
+  }
 }

@@ -1,5 +1,6 @@
 // fallocate(2): what it promises to reserve, to free and to clear.
 
+import CLinux
 import Glibc
 import SystemPackage
 import Testing
@@ -104,5 +105,87 @@ extension Mounted {
       #expect(throws: Errno.badFileDescriptor) { try mount.open(O_RDONLY).allocate(.punchHole, 0..<4096) }
       try expectBase(file, 0..<65_536)
     }
+
+    /// What an earlier one reserved stays so when a later one finds no space.
+    @Test(.needs(.root))
+    func failureLeavesEarlierReservation() async throws {
+      let small = try await sandbox.smallFileSystem("tmpfs", size: "16M")
+      let overlays = small + "/overlays"
+      mkdir(overlays, 0o755)
+      let mount = try await sandbox.mount(sandbox.image(size: 64 << 20, data: []), overlays: overlays)
+      let file = try mount.open(O_RDWR | O_DIRECT)
+      try file.allocate([], 0..<8 << 20)
+      let reserved = try mount.overlaySpace()
+      for range in [4 << 20..<24 << 20, 32 << 20..<48 << 20, 60 << 20..<100 << 20] {
+        #expect(throws: Errno.noSpace, "\(range)") { try file.allocate([], range) }
+        #expect(try mount.overlaySpace() == reserved, "\(range)")
+      }
+      #expect(try file.size == 64 << 20)
+      _ = try await attempt("dd", ["if=/dev/zero", "of=\(small)/filler", "bs=4k"])
+      let new = Pattern(seed: 63).bytes(1 << 20)
+      for place in 0..<8 { try file.write(new, at: place << 20) }
+      #expect(throws: Errno.noSpace) { try file.write(new, at: 8 << 20) }
+    }
+
+    @Test(.needs(.root))
+    func whereNothingCanBeReserved() async throws {
+      let plain = try sandbox.directory("ramfs")
+      try await sandbox.mountOther("-t", "ramfs", "ramfs", at: plain)
+      let mount = try await sandbox.mount(sandbox.image(size: 1 << 20), overlays: plain)
+      let file = try mount.open()
+      #expect(throws: Errno.notSupportedOnSocket) { try file.allocate([], 0..<65_536) }
+      #expect(throws: Errno.notSupportedOnSocket) { try file.allocate([], 0..<4 << 20) }
+      #expect(try file.size == 1 << 20)
+      try file.allocate(.zeroRange, 0..<4 << 20)
+      #expect(try file.size == 4 << 20)
+      try expectZeros(file, 0..<4 << 20)
+    }
   }
+
+  #if DEBUG
+    /// The kernel writes dirty pages back beyond the end while it holds the inode for a growing fallocate. The slow change of
+    /// the overlay's length makes the two meet.
+    @Suite struct AllocateAndWriteBack {
+      private func race(_ mount: Faulty, _ mode: AllocateMode, to end: Int, at place: Int) throws -> Errno? {
+        let new = Pattern(seed: 64).bytes(65_536)
+        let path = mount.file
+        let file = try TestFile(path)
+        try file.write(new, at: place)
+        try mount.fail()
+        var error: Errno?
+        do {
+          try onThreads(2) { index in
+            let own = try TestFile(path)
+            if index == 0 {
+              clinux_write_back(own.descriptor)
+            } else {
+              usleep(50_000)
+              try own.allocate(mode, 0..<end)
+            }
+          }
+        } catch let thrown as Errno {
+          error = thrown
+        }
+        mount.mend()
+        try file.sync()
+        posix_fadvise(file.descriptor, 0, 0, CInt(POSIX_FADV_DONTNEED))
+        #expect(try file.size >= place + new.count)
+        try expect(file, at: place, holds: new)
+        try expect(mount.open(), at: place, holds: new)
+        return error
+      }
+
+      @Test(arguments: [[], AllocateMode.zeroRange])
+      func succeeding(mode: AllocateMode) async throws {
+        let mount = try await Faulty("overlay-resize:delay=200")
+        #expect(try race(mount, mode, to: 24 << 20, at: 32 << 20) == nil)
+        #expect(try race(mount, mode, to: 48 << 20, at: 64 << 20) == nil)
+      }
+
+      @Test func withoutSpace() async throws {
+        let mount = try await Faulty("overlay-resize:delay=200", options: ["--max-overlay", "8M"])
+        #expect(try race(mount, [], to: 1 << 30, at: 32 << 20) == .noSpace)
+      }
+    }
+  #endif
 }
