@@ -12,8 +12,11 @@ public protocol Image: BaseReader {
   /// The name of the exposed file where the user gives none.
   var name: String? { get }
 
-  /// Owner, permissions and times that the exposed file takes over.
+  /// What the file system told of it when it was opened; the exposed file takes over the times.
   var status: FileStatus { get }
+
+  /// Who can reach it, which is whom the exposed file lets in.
+  var access: ImageAccess { get }
 
   /// Bytes that are data, in units of 512 bytes: never less than there are.
   var dataSectors: UInt64 { get }

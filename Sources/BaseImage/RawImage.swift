@@ -27,6 +27,9 @@ public final class RawImage: Image {
   /// What the file system told of the image when it was opened.
   public let status: FileStatus
 
+  /// What the file and the directories on its path say of who may read it.
+  public let access: ImageAccess
+
   /// Opens the image at `path`, symbolic links followed, and locks it against writers (ImageLock.swift).
   ///
   /// - Parameters:
@@ -47,7 +50,9 @@ public final class RawImage: Image {
       case .directory: throw ImageError.directory(path)
       case .other: throw ImageError.notAnImage(path)
       }
-      source = try path.resolved().string
+      let resolved = try path.resolved()
+      source = resolved.string
+      access = try ImageAccess(of: file, status, at: resolved)
       name = path.lastComponent?.string
       namedPath = try path.resolvingParent().string
       self.status = status

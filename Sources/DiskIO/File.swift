@@ -109,15 +109,12 @@ public struct FileStatus: Sendable {
     changed = Timestamp(raw.st_ctim)
   }
 
-  /// What a regular file would have that the caller creates now and fills with `size` bytes.
+  /// What a regular file would have that the caller creates now, for nobody else, and fills with `size` bytes.
   public init(ofNewFileWithSize size: UInt64) {
     kind = .regular
     self.size = size
     sectors = (size + 511) / 512
-    // The mask can only be had by setting it. Nobody else creates files at that moment but under names that are gone at once.
-    let mask = umask(0o077)
-    umask(mask)
-    permissions = 0o666 & ~mask
+    permissions = 0o600
     user = geteuid()
     group = getegid()
     modified = .now

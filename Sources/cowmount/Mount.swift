@@ -209,7 +209,7 @@ struct Mount: ParsableCommand {
     guard let fileName = name ?? image.name else {
       throw ValidationError("\(self.image) has no name; give one with --name")
     }
-    let owner = Owner(of: image.status, readOnly: readOnly)
+    let owner = Owner(of: image.access, readOnly: readOnly)
     let time = image.status.modified
     // Who may go through the mountpoint may go through the mount.
     let directory = InodeAttributes.directory(
@@ -233,28 +233,4 @@ enum Switch: String, ExpressibleByArgument {
 /// What the kernel caches of the file that an image is in.
 enum BaseCache: String, ExpressibleByArgument {
   case none, `default`
-}
-
-/// Whom the exposed file belongs to, and what they may do.
-struct Owner {
-  let user: uid_t
-  let group: gid_t
-  let permissions: mode_t
-
-  /// For root, the image's own owner and permissions, so that the kernel's check lets in whom the image lets in. An
-  /// ordinary user's mount belongs to that user, who could read the image; others get no more than everybody gets.
-  init(of image: FileStatus, readOnly: Bool) {
-    let ownerBits: mode_t = readOnly ? 0o400 : 0o600
-    if geteuid() == 0 {
-      user = image.user
-      group = image.group
-      permissions = (image.permissions & 0o777) | (readOnly ? 0 : 0o200)
-    } else {
-      user = geteuid()
-      group = getegid()
-      let others = image.permissions & 0o007
-      let sameGroup = group == image.group ? image.permissions & 0o070 : others << 3
-      permissions = ownerBits | sameGroup | others
-    }
-  }
 }

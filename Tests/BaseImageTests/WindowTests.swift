@@ -16,6 +16,7 @@ import Testing
     let source = "/a/disk.img"
     let name: String? = "disk.img"
     let status: FileStatus
+    let access = ImageAccess.ofCaller
     let dataSectors: UInt64
 
     var size: UInt64 { UInt64(bytes.count) }
@@ -176,6 +177,7 @@ import Testing
     let source = "large"
     let name: String? = nil
     let status: FileStatus
+    let access = ImageAccess.ofCaller
 
     init(size: UInt64) throws {
       self.size = size

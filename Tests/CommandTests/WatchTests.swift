@@ -70,6 +70,7 @@ private final class ChangingImage: Image {
   let source = "/disk.img"
   let name: String? = "disk.img"
   let status: FileStatus
+  let access = ImageAccess(file: FileAccess(user: 0, group: 0, permissions: 0o600))
   private let told = Mutex<String?>(nil)
 
   init() throws { status = try FileStatus(of: "/") }

@@ -77,6 +77,9 @@ public final class CompressedImage: Image {
   /// The compressed file's owner, permissions and times.
   public var status: FileStatus { file.status }
 
+  /// The compressed file's.
+  public var access: ImageAccess { file.access }
+
   /// What is different about the compressed file.
   public func change() -> String? { file.change() }
 

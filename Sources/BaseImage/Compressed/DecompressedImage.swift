@@ -82,6 +82,9 @@ public final class DecompressedImage: Image {
   /// The compressed file's owner, permissions and times.
   public var status: FileStatus { file.status }
 
+  /// The compressed file's.
+  public var access: ImageAccess { file.access }
+
   /// Nothing: the compressed file is not needed any more.
   public func change() -> String? { nil }
 

@@ -45,6 +45,9 @@ public final class NbdImage: Image {
   /// Nobody owns an export: it is taken for the caller's, made now.
   public let status: FileStatus
 
+  /// Whom the server would let in is not known, so it is for nobody but the caller.
+  public let access: ImageAccess
+
   /// Bytes that the server calls data, in units of 512 bytes; never less than there are.
   public let dataSectors: UInt64
 
@@ -70,6 +73,7 @@ public final class NbdImage: Image {
     size = server.export.size
     name = NbdURI.fileName(ofExport: server.export.name)
     status = FileStatus(ofNewFileWithSize: size)
+    access = .ofCaller
     let socket = uri.socket.flatMap { try? FileStatus(of: $0) }
     needsRightsLater = socket.map { $0.user != geteuid() && $0.permissions & 0o002 == 0 } ?? false
     let data = Self.dataBytes(of: server, extents)

@@ -112,6 +112,9 @@ public final class ServedImage: Image {
   /// The file's owner, permissions and times; without a file, those of one that the caller makes now.
   public var status: FileStatus { file?.status ?? export.status }
 
+  /// The file's; without a file, the caller's alone.
+  public var access: ImageAccess { file?.access ?? export.access }
+
   /// Bytes that the server calls data, in units of 512 bytes.
   public var dataSectors: UInt64 { export.dataSectors }
 
