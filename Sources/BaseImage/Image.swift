@@ -1,5 +1,5 @@
 // What a mount asks of an image beyond its bytes. Every kind of source is one file in this folder that conforms to it; what
-// uses images knows no kinds.
+// uses images knows no kinds. Nothing has a default: an image over another would forget to ask that.
 
 public import CopyOnWrite
 public import DiskIO
@@ -35,21 +35,4 @@ public protocol Image: BaseReader {
 
   /// Told when the mount is about to end: from here on, reads that wait for something far away fail soon.
   func prepareToEnd()
-}
-
-extension Image {
-  /// As many as the size has.
-  public var dataSectors: UInt64 { (size + 511) / 512 }
-
-  /// No: what is needed is open.
-  public var needsRightsLater: Bool { false }
-
-  /// No: what reads wait for is this machine.
-  public var isRemote: Bool { false }
-
-  /// No: what cannot be read will not be readable later.
-  public var isAway: Bool { false }
-
-  /// Nothing: reads never wait for long.
-  public func prepareToEnd() {}
 }

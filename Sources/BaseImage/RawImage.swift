@@ -97,6 +97,18 @@ public final class RawImage: Image {
     return nil
   }
 
+  /// No: what is needed is open.
+  public var needsRightsLater: Bool { false }
+
+  /// No: what reads wait for is this machine.
+  public var isRemote: Bool { false }
+
+  /// No: what cannot be read will not be readable later.
+  public var isAway: Bool { false }
+
+  /// Nothing: reads never wait for long.
+  public func prepareToEnd() {}
+
   /// Reads bytes; a file that shrank since it was opened is `.ioError`, not zeros.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
     switch direct {

@@ -18,6 +18,10 @@ import Testing
     let status: FileStatus
     let access = ImageAccess.ofCaller
     let dataSectors: UInt64
+    let needsRightsLater = false
+    let isRemote = false
+    let isAway = false
+    func prepareToEnd() {}
 
     var size: UInt64 { UInt64(bytes.count) }
 
@@ -178,6 +182,11 @@ import Testing
     let name: String? = nil
     let status: FileStatus
     let access = ImageAccess.ofCaller
+    var dataSectors: UInt64 { (size + 511) / 512 }
+    let needsRightsLater = false
+    let isRemote = false
+    let isAway = false
+    func prepareToEnd() {}
 
     init(size: UInt64) throws {
       self.size = size

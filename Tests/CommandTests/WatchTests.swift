@@ -71,6 +71,11 @@ private final class ChangingImage: Image {
   let name: String? = "disk.img"
   let status: FileStatus
   let access = ImageAccess(file: FileAccess(user: 0, group: 0, permissions: 0o600))
+  let dataSectors: UInt64 = 2048
+  let needsRightsLater = false
+  let isRemote = false
+  let isAway = false
+  func prepareToEnd() {}
   private let told = Mutex<String?>(nil)
 
   init() throws { status = try FileStatus(of: "/") }

@@ -83,6 +83,21 @@ public final class CompressedImage: Image {
   /// What is different about the compressed file.
   public func change() -> String? { file.change() }
 
+  /// The file's.
+  public var needsRightsLater: Bool { file.needsRightsLater }
+
+  /// The file's.
+  public var isRemote: Bool { file.isRemote }
+
+  /// The file's.
+  public var isAway: Bool { file.isAway }
+
+  /// Told to the file.
+  public func prepareToEnd() { file.prepareToEnd() }
+
+  /// All is data, as far as is known.
+  public var dataSectors: UInt64 { (size + 511) / 512 }
+
   /// Where zeros are is not known before they are decompressed: all is data.
   public func extent(at offset: UInt64) -> Extent { Extent(isData: true, end: size) }
 

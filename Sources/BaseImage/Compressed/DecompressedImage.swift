@@ -88,6 +88,21 @@ public final class DecompressedImage: Image {
   /// Nothing: the compressed file is not needed any more.
   public func change() -> String? { nil }
 
+  /// No: the copy is open.
+  public var needsRightsLater: Bool { false }
+
+  /// No: the copy is on this machine.
+  public var isRemote: Bool { false }
+
+  /// No: what cannot be read will not be readable later.
+  public var isAway: Bool { false }
+
+  /// Nothing: reads never wait for long.
+  public func prepareToEnd() {}
+
+  /// As many as the size has.
+  public var dataSectors: UInt64 { (size + 511) / 512 }
+
   /// Reads from the decompressed copy.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
     try content.readFully(into: buffer, at: offset)

@@ -121,6 +121,12 @@ public final class ServedImage: Image {
   /// What is different about the file or the export.
   public func change() -> String? { file?.change() ?? export.change() }
 
+  /// The connection to the server is made again with the rights of then: the socket is this process's own.
+  public var needsRightsLater: Bool { export.needsRightsLater }
+
+  /// Whether there is no connection to the server, which lives: one that ended does not come back.
+  public var isAway: Bool { export.isAway && process.end(within: .zero) == nil }
+
   /// Whatever the server does, it does several things at once.
   public var isRemote: Bool { export.isRemote }
 
