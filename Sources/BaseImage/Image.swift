@@ -21,6 +21,9 @@ public protocol Image: BaseReader {
   /// Bytes that are data, in units of 512 bytes: never less than there are.
   var dataSectors: UInt64 { get }
 
+  /// Bytes that a copy of it takes in the place where overlays are: they count against the overlay's limit.
+  var scratchBytes: UInt64 { get }
+
   /// What is different from when the image was opened, in words, or nil where nothing is. Called every few seconds.
   func change() -> String?
 

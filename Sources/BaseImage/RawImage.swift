@@ -82,6 +82,9 @@ public final class RawImage: Image {
     return mayHaveHoles ? min(all, max(status.sectors, 8)) : all
   }
 
+  /// None: it is read where it is.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different from when the image was opened, in words, or nil where nothing is.
   ///
   /// A block device tells of nothing but its size.

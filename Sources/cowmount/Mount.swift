@@ -176,9 +176,12 @@ struct Mount: ParsableCommand {
   private func openImage() throws -> any Image {
     let image = try source.open(
       image, sharesWithWriters: forceShare, avoidsCache: baseCache == .none, overlayDir: overlayDir, inMemory: memory,
-      starter: foreground ? nil : getppid())
+      scratchLimit: spaceLimit, starter: foreground ? nil : getppid())
     return try window.window(over: image) { Cowmount.complain($0) }
   }
+
+  /// Most bytes that the overlay, and what is decompressed to the same place, may take together.
+  private var spaceLimit: UInt64? { maxOverlay?.bytes ?? (memory ? Overlay.defaultMemory : nil) }
 
   private static let mostThreads = 16
 
@@ -187,16 +190,10 @@ struct Mount: ParsableCommand {
   }
 
   private func makeDisk(over image: any Image, mountpoint: Mountpoint) throws -> CowDisk {
-    var options = CowDisk.Options(
-      maxOverlay: maxOverlay?.bytes, detectZeroes: detectZeroes == .on,
+    let options = CowDisk.Options(
+      maxOverlay: spaceLimit.map { $0 - min($0, image.scratchBytes) }, detectZeroes: detectZeroes == .on,
       copyOnRead: try copy.copyOnRead(avoiding: mountpoint))
-    let overlay: Overlay
-    if memory {
-      overlay = .memory
-      options.maxOverlay = options.maxOverlay ?? Overlay.defaultMemory
-    } else {
-      overlay = try Overlay(directory: overlayDir, avoiding: mountpoint)
-    }
+    let overlay = memory ? Overlay.memory : try Overlay(directory: overlayDir, avoiding: mountpoint)
     return try overlay.disk(over: image, blockSize: Int(blockSize.bytes), options: options)
   }
 

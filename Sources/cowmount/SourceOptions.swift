@@ -64,10 +64,11 @@ struct SourceOptions: ParsableArguments {
   ///   - avoidsCache: whether to leave nothing of it in the page cache.
   ///   - overlayDir: the directory to decompress to where that is needed; nil for the one that overlays are in by default.
   ///   - inMemory: whether to decompress into memory instead.
+  ///   - scratchLimit: most bytes to decompress to; nil for no limit.
   ///   - starter: the process that waits for this one to be ready, if there is one.
   func open(
     _ image: String, sharesWithWriters: Bool, avoidsCache: Bool = false, overlayDir: String? = nil,
-    inMemory: Bool = false, starter: ProcessID? = nil
+    inMemory: Bool = false, scratchLimit: UInt64? = nil, starter: ProcessID? = nil
   ) throws -> any Image {
     if let command = ServerCommand(command) { return try ServedImage(command, options: server.forStarted) }
     if let uri = NbdURI(image) {
@@ -77,12 +78,12 @@ struct SourceOptions: ParsableArguments {
     try ServerOptions.refuseOtherSchemes(image)
     return try openFile(
       FilePath(image), sharesWithWriters: sharesWithWriters, avoidsCache: avoidsCache, overlayDir: overlayDir,
-      inMemory: inMemory, starter: starter)
+      inMemory: inMemory, scratchLimit: scratchLimit, starter: starter)
   }
 
   private func openFile(
     _ path: FilePath, sharesWithWriters: Bool, avoidsCache: Bool, overlayDir: String?, inMemory: Bool,
-    starter: ProcessID?
+    scratchLimit: UInt64?, starter: ProcessID?
   ) throws -> any Image {
     let file = try RawImage(path: path, sharesWithWriters: sharesWithWriters, avoidsCache: avoidsCache)
     let logger = Logger(label: "cowmount")
@@ -105,7 +106,7 @@ struct SourceOptions: ParsableArguments {
     case .file(let format):
       let progress = PassProgress(name: path.lastComponent?.string ?? "", starter: starter)
       defer { progress.end() }
-      let options = compression(progress, overlayDir: overlayDir, inMemory: inMemory)
+      let options = compression(progress, overlayDir: overlayDir, inMemory: inMemory, limit: scratchLimit)
       let image = try format.open(file, options: options)
       logger.info("\(file.source) is \(format) \(why): \(image.summary), \(image.size) bytes")
       return image
@@ -113,7 +114,7 @@ struct SourceOptions: ParsableArguments {
   }
 
   private func compression(
-    _ progress: PassProgress, overlayDir: String?, inMemory: Bool
+    _ progress: PassProgress, overlayDir: String?, inMemory: Bool, limit: UInt64?
   ) -> CompressionOptions {
     let logger = Logger(label: "cowmount")
     var options = CompressionOptions()
@@ -122,7 +123,7 @@ struct SourceOptions: ParsableArguments {
     options.isForced = format != nil
     if decompress {
       options.scratch = { () throws(Errno) in try Overlay.scratch(directory: overlayDir, inMemory: inMemory) }
-      options.scratchLimit = inMemory ? Overlay.defaultMemory : .max
+      options.scratchLimit = limit ?? .max
     }
     options.report = { logger.warning("\($0)") }
     options.progress = progress.tell

@@ -18,6 +18,7 @@ import Testing
     let status: FileStatus
     let access = ImageAccess.ofCaller
     let dataSectors: UInt64
+    let scratchBytes: UInt64 = 0
     let needsRightsLater = false
     let isRemote = false
     let isAway = false
@@ -183,6 +184,7 @@ import Testing
     let status: FileStatus
     let access = ImageAccess.ofCaller
     var dataSectors: UInt64 { (size + 511) / 512 }
+    let scratchBytes: UInt64 = 0
     let needsRightsLater = false
     let isRemote = false
     let isAway = false

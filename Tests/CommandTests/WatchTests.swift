@@ -72,6 +72,7 @@ private final class ChangingImage: Image {
   let status: FileStatus
   let access = ImageAccess(file: FileAccess(user: 0, group: 0, permissions: 0o600))
   let dataSectors: UInt64 = 2048
+  let scratchBytes: UInt64 = 0
   let needsRightsLater = false
   let isRemote = false
   let isAway = false

@@ -80,6 +80,9 @@ public final class CompressedImage: Image {
   /// The compressed file's.
   public var access: ImageAccess { file.access }
 
+  /// None: blocks are kept in memory, and few of them.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different about the compressed file.
   public func change() -> String? { file.change() }
 

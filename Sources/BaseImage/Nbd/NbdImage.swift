@@ -82,6 +82,9 @@ public final class NbdImage: Image {
 
   deinit { server.end() }
 
+  /// None: it is read where it is.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different about the export from when it was opened: only its size can tell.
   public func change() -> String? { server.change }
 

@@ -118,6 +118,9 @@ public final class ServedImage: Image {
   /// Bytes that the server calls data, in units of 512 bytes.
   public var dataSectors: UInt64 { export.dataSectors }
 
+  /// None: it is read where it is.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different about the file or the export.
   public func change() -> String? { file?.change() ?? export.change() }
 
