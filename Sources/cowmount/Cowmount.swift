@@ -2,6 +2,7 @@
 // one line on standard error that begins with the command's name.
 
 internal import ArgumentParser
+internal import DiskIO
 internal import Glibc
 
 @main
@@ -62,7 +63,7 @@ struct Cowmount: ParsableCommand {
   /// Writes a line to standard error.
   static func complain(_ message: String) {
     let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-    writeToStandardError("cowmount: \(line)\n")
+    writeToStandardError("cowmount: \(line.printable)\n")
   }
 }
 

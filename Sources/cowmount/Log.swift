@@ -1,6 +1,7 @@
 // Where messages go: standard error in the foreground, the system's log in the background.
 
 internal import CLinux
+internal import DiskIO
 internal import Glibc
 internal import Logging
 
@@ -34,7 +35,7 @@ private struct StandardErrorLog: LogHandler {
   }
 
   func log(event: LogEvent) {
-    writeToStandardError("\(label): \(event.message)\n")
+    writeToStandardError("\(label): \("\(event.message)".printable)\n")
   }
 }
 
@@ -56,7 +57,7 @@ private struct SystemLog: LogHandler {
 
   func log(event: LogEvent) {
     let text = label == "cowmount" ? "\(event.message)" : "\(label): \(event.message)"
-    clinux_syslog(Self.priority(of: event.level), text)
+    clinux_syslog(Self.priority(of: event.level), text.printable)
   }
 
   private static func priority(of level: Logger.Level) -> CInt {

@@ -2,6 +2,7 @@
 // over, else a line in the log every tenth of the way.
 
 internal import BaseImage
+internal import DiskIO
 internal import Glibc
 internal import Logging
 internal import Synchronization
@@ -52,7 +53,7 @@ final class PassProgress: Sendable {
       case .decompressing: "decompressing \(name) into the overlay directory"
       }
     if isTerminal {
-      writeToStandardError("\rcowmount: \(what): \(percent) %\u{1B}[K")
+      writeToStandardError("\rcowmount: \(what.printable): \(percent) %\u{1B}[K")
     } else {
       logger.notice("\(what): \(percent) %")
     }

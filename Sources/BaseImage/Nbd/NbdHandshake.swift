@@ -84,7 +84,7 @@ struct NbdHandshake: ~Copyable {
       callback: { names, name, _ in
         guard let names, let name else { return 0 }
         let list = Unmanaged<Names>.fromOpaque(names).takeUnretainedValue()
-        if list.names.count < 8 { list.names.append(NbdProblem.printable(String(cString: name))) }
+        if list.names.count < 8 { list.names.append(String(cString: name)) }
         return 0
       }, user_data: Unmanaged.passUnretained(names).toOpaque(), free: nil)
     let completion = nbd_completion_callback(callback: { _, _ in 1 }, user_data: nil, free: nil)

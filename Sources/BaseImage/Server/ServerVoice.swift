@@ -201,18 +201,3 @@ final class ServerVoice: @unchecked Sendable {
     atEnd?(end)
   }
 }
-
-extension String {
-  /// The text without what could steer a terminal or begin a new line.
-  var printable: String {
-    var printable = ""
-    for scalar in unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
-        printable.unicodeScalars.append(scalar == "\t" ? " " : "\u{FFFD}")
-      default: printable.unicodeScalars.append(scalar)
-      }
-    }
-    return printable
-  }
-}
