@@ -1,5 +1,5 @@
 // What a mount asks of an image beyond its bytes. Every kind of source is one file in this folder that conforms to it; what
-// uses images knows no kinds.
+// uses images knows no kinds. Nothing has a default: an image over another would forget to ask that.
 
 public import CopyOnWrite
 public import DiskIO
@@ -12,11 +12,17 @@ public protocol Image: BaseReader {
   /// The name of the exposed file where the user gives none.
   var name: String? { get }
 
-  /// Owner, permissions and times that the exposed file takes over.
+  /// What the file system told of it when it was opened; the exposed file takes over the times.
   var status: FileStatus { get }
+
+  /// Who can reach it, which is whom the exposed file lets in.
+  var access: ImageAccess { get }
 
   /// Bytes that are data, in units of 512 bytes: never less than there are.
   var dataSectors: UInt64 { get }
+
+  /// Bytes that a copy of it takes in the place where overlays are: they count against the overlay's limit.
+  var scratchBytes: UInt64 { get }
 
   /// What is different from when the image was opened, in words, or nil where nothing is. Called every few seconds.
   func change() -> String?
@@ -29,18 +35,4 @@ public protocol Image: BaseReader {
 
   /// Told when the mount is about to end: from here on, reads that wait for something far away fail soon.
   func prepareToEnd()
-}
-
-extension Image {
-  /// As many as the size has.
-  public var dataSectors: UInt64 { (size + 511) / 512 }
-
-  /// No: what reads wait for is this machine.
-  public var isRemote: Bool { false }
-
-  /// No: what cannot be read will not be readable later.
-  public var isAway: Bool { false }
-
-  /// Nothing: reads never wait for long.
-  public func prepareToEnd() {}
 }

@@ -27,6 +27,9 @@ public final class RawImage: Image {
   /// What the file system told of the image when it was opened.
   public let status: FileStatus
 
+  /// What the file and the directories on its path say of who may read it.
+  public let access: ImageAccess
+
   /// Opens the image at `path`, symbolic links followed, and locks it against writers (ImageLock.swift).
   ///
   /// - Parameters:
@@ -47,7 +50,9 @@ public final class RawImage: Image {
       case .directory: throw ImageError.directory(path)
       case .other, .symbolicLink: throw ImageError.notAnImage(path)
       }
-      source = try path.resolved().string
+      let resolved = try path.resolved()
+      source = resolved.string
+      access = try ImageAccess(of: file, status, at: resolved)
       name = path.lastComponent?.string
       namedPath = try path.resolvingParent().string
       self.status = status
@@ -85,6 +90,9 @@ public final class RawImage: Image {
     return mayHaveHoles ? min(all, max(status.sectors, 8)) : all
   }
 
+  /// None: it is read where it is.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different from when the image was opened, in words, or nil where nothing is.
   ///
   /// A block device tells of nothing but its size.
@@ -99,6 +107,15 @@ public final class RawImage: Image {
     if now.changed != status.changed { return "its metadata was changed" }
     return nil
   }
+
+  /// No: what reads wait for is this machine.
+  public var isRemote: Bool { false }
+
+  /// No: what cannot be read will not be readable later.
+  public var isAway: Bool { false }
+
+  /// Nothing: reads never wait for long.
+  public func prepareToEnd() {}
 
   /// Reads bytes; a file that shrank since it was opened is `.ioError`, not zeros.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {

@@ -36,6 +36,12 @@ public final class Window: Image {
   /// The base's.
   public var status: FileStatus { base.status }
 
+  /// The base's.
+  public var access: ImageAccess { base.access }
+
+  /// The base's.
+  public var scratchBytes: UInt64 { base.scratchBytes }
+
   /// What is different about the base, whether or not that is inside the window: an image that is written to is no image
   /// to rely on.
   public func change() -> String? { base.change() }

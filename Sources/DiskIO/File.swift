@@ -123,15 +123,12 @@ public struct FileStatus: Sendable {
     identity = FileIdentity(device: UInt64(raw.st_dev), inode: UInt64(raw.st_ino))
   }
 
-  /// What a regular file would have that the caller creates now and fills with `size` bytes.
+  /// What a regular file would have that the caller creates now, for nobody else, and fills with `size` bytes.
   public init(ofNewFileWithSize size: UInt64) {
     kind = .regular
     self.size = size
     sectors = size / 512 + (size % 512 == 0 ? 0 : 1)
-    // The mask can only be had by setting it. Nobody else creates files at that moment but under names that are gone at once.
-    let mask = umask(0o077)
-    umask(mask)
-    permissions = 0o666 & ~mask
+    permissions = 0o600
     user = geteuid()
     group = getegid()
     modified = .now

@@ -1,5 +1,5 @@
-// The unnamed file that holds an overlay. It has no name from the start where the file system can do that (O_TMPFILE),
-// so that no crash leaves it behind and nobody can open, replace or redirect it; elsewhere it is created under a random
+// The unnamed file that holds an overlay. It has no name from the start where the file system can do that (O_TMPFILE), and
+// can never get one (O_EXCL), so that no crash leaves it behind and nobody can open, replace or redirect it; elsewhere it is created under a random
 // name with mode 0600 and unlinked before a byte is in it.
 
 public import SystemPackage
@@ -12,7 +12,7 @@ extension File {
   public static func scratch(in directory: FilePath) throws(Errno) -> File {
     var file: File
     do {
-      file = try open(directory, O_RDWR | O_CLOEXEC | clinux_o_tmpfile, mode: 0o600)
+      file = try open(directory, O_RDWR | O_CLOEXEC | O_EXCL | clinux_o_tmpfile, mode: 0o600)
     } catch .notSupportedOnSocket, .isDirectory, .invalidArgument {
       // The file system has no O_TMPFILE (open(2)); EISDIR and EINVAL come from older kernels and some FUSE servers.
       file = try unlinkedTemporary(in: directory)

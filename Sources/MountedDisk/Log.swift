@@ -2,6 +2,7 @@
 // rights, through the keeper to either.
 
 internal import CLinux
+internal import DiskIO
 internal import Glibc
 internal import Logging
 internal import Synchronization
@@ -35,8 +36,8 @@ public enum Log {
   /// Logs a line.
   static func write(_ level: Logger.Level, _ label: String, _ text: String) {
     switch outlet.withLock({ $0 }) {
-    case .standardError: Console.write("\(label): \(text)\n")
-    case .system: clinux_syslog(priority(of: level), label == "cowmount" ? text : "\(label): \(text)")
+    case .standardError: Console.write("\(label): \(text.printable)\n")
+    case .system: clinux_syslog(priority(of: level), (label == "cowmount" ? text : "\(label): \(text)").printable)
     case .keeper(let link): link.send(.log(level, label: label, text))
     }
   }
@@ -76,7 +77,7 @@ public enum Console {
   /// Writes a line that begins with the command's name.
   public static func complain(_ message: String) {
     let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-    write("cowmount: \(line)\n")
+    write("cowmount: \(line.printable)\n")
   }
 
   /// Writes all of `text`, unbuffered; who closed standard error does not want it.

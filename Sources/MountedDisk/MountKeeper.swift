@@ -141,15 +141,15 @@ final class MountKeeper: Keeper {
       }
     let isInMemory = if case .memory = overlay { true } else { false }
     let scratchDescriptor = scratch.descriptor
-    let mounter = (geteuid(), getegid())
-    let mostBytes = isInMemory ? Overlay.defaultMemory : nil
+    let mounter = Owner.Caller.current
+    let limit = mount.maxOverlay ?? (isInMemory ? Overlay.defaultMemory : nil)
     let processors = sysconf(CInt(_SC_NPROCESSORS_ONLN))
     let kept = [scratchDescriptor] + (decompressedDescriptor.map { [$0] } ?? [])
     try start(keeping: kept, standard: false) { source, link in
       let server = MountServer(
         settings: mount, source: source, overlay: overlay, mountpoint: mountpoint, session: session,
         copyCondition: events.copyCondition, scratch: scratchDescriptor, decompressed: decompressedDescriptor,
-        mounter: mounter, mostBytes: mostBytes, processors: processors)
+        mounter: mounter, limit: limit, processors: processors)
       return server.run(link)
     } until: { message in
       guard case .mountable(let name) = message else { return false }

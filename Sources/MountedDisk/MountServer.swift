@@ -21,9 +21,9 @@ struct MountServer {
   let scratch: CInt
   let decompressed: CInt?
   /// Who mounts.
-  let mounter: (user: uid_t, group: gid_t)
-  /// Bytes that an overlay without a limit may take.
-  let mostBytes: UInt64?
+  let mounter: Owner.Caller
+  /// Most bytes that the overlay, and what is decompressed to the same place, may take together; nil for what there is.
+  let limit: UInt64?
   /// How many processors the machine has.
   let processors: Int
 
@@ -45,7 +45,7 @@ struct MountServer {
 
   private func serve(_ link: KeeperLink) throws -> CInt {
     let whole: any Image
-    switch try source.open(settings.source, link: link, scratch: decompressed, limit: mostBytes ?? .max) {
+    switch try source.open(settings.source, link: link, scratch: decompressed, limit: limit ?? .max) {
     case .image(let image): whole = image
     case .virtualDisk(let format):
       link.send(.virtualDisk(format))
@@ -53,7 +53,7 @@ struct MountServer {
     }
     let image = try settings.window.window(over: whole) { link.send(.complaint($0)) }
     let disk = try overlay.disk(
-      over: image, in: .scratch(adopting: scratch), geometry: settings.geometry, options: diskOptions)
+      over: image, in: .scratch(adopting: scratch), geometry: settings.geometry, options: diskOptions(over: image))
     checkSpace(for: image, in: disk, link)
     let (fileSystem, name) = try makeFileSystem(disk, image)
     link.send(.mountable(name: Array(name.utf8)))
@@ -72,7 +72,7 @@ struct MountServer {
     return loop.run()
   }
 
-  private var diskOptions: CowDisk.Options {
+  private func diskOptions(over image: any Image) -> CowDisk.Options {
     let copies = settings.copies
     let onRead: CowDisk.CopyOnRead =
       switch copyCondition {
@@ -80,7 +80,7 @@ struct MountServer {
       case .none: copies.onRead || copies.prefetches ? .always : .never
       }
     return CowDisk.Options(
-      maxOverlay: settings.maxOverlay ?? mostBytes, detectZeroes: settings.detectsZeroes, copyOnRead: onRead)
+      maxOverlay: limit.map { $0 - min($0, image.scratchBytes) }, detectZeroes: settings.detectsZeroes, copyOnRead: onRead)
   }
 
   /// Says so where the overlay cannot take a whole image. What it takes is worth having all the same.
@@ -106,7 +106,7 @@ struct MountServer {
     guard let name = settings.name ?? image.name else {
       throw MountFailure("\(image.source) has no name; give one with --name", isUsage: true)
     }
-    let owner = Owner(of: image.status, readOnly: settings.isReadOnly, mounter: mounter)
+    let owner = Owner(of: image.access, for: mounter, readOnly: settings.isReadOnly)
     let time = image.status.modified
     // Who may go through the mountpoint may go through the mount.
     let directory = InodeAttributes.directory(

@@ -2,6 +2,7 @@
 // over, else a line in the log every tenth of the way.
 
 internal import BaseImage
+internal import DiskIO
 internal import Glibc
 internal import Logging
 
@@ -33,7 +34,7 @@ struct PassProgress {
       case .decompressing: "decompressing \(name) into the overlay directory"
       }
     if isTerminal {
-      Console.write("\rcowmount: \(what): \(percent) %\u{1B}[K")
+      Console.write("\rcowmount: \(what.printable): \(percent) %\u{1B}[K")
     } else {
       logger.notice("\(what): \(percent) %")
     }

@@ -94,9 +94,9 @@ struct MountOptions {
     if !forFuse.contains(where: { Self.key($0) == "fsname" }) { forFuse.append("fsname=" + Self.escape(image)) }
     if !forFuse.contains(where: { Self.key($0) == "subtype" }) { forFuse.append("subtype=cowmount") }
     if readOnly { forFuse.append("ro") }
-    if geteuid() == 0 {
-      // Everybody may reach it, and the kernel checks owner and mode, which are the image's.
-      for option in ["allow_other", "default_permissions"] where !forFuse.contains(option) { forFuse.append(option) }
+    // The kernel checks owner and mode, whoever gets in. With root's mount that is everybody.
+    for option in ["default_permissions"] + (geteuid() == 0 ? ["allow_other"] : []) where !forFuse.contains(option) {
+      forFuse.append(option)
     }
     return forFuse
   }

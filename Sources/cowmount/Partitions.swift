@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import BaseImage
 internal import CopyOnWrite
+internal import DiskIO
 internal import MountedDisk
 
 struct Partitions: ParsableCommand {
@@ -47,8 +48,8 @@ struct Partitions: ParsableCommand {
     if json {
       print(Self.json(table, of: image).text)
     } else {
-      print("\(self.image): \(Self.summary(table)), \(image.size) bytes (\(humanSize(image.size)))")
-      for line in Self.lines(table) { print(line) }
+      let head = "\(self.image): \(Self.summary(table)), \(image.size) bytes (\(humanSize(image.size)))"
+      for line in [head] + Self.lines(table) { print(line.printable) }
       for note in table.notes { Console.complain("\(self.image): \(note)") }
     }
   }
@@ -65,7 +66,7 @@ struct Partitions: ParsableCommand {
       [
         String(partition.number), String(partition.bytes.lowerBound), String(partition.size),
         humanSize(partition.size), partition.isBootable ? "*" : "", partition.type.name ?? partition.type.code,
-        printable(partition.name),
+        partition.name.printable,
       ]
     }
     let rightAligned = 0...3
@@ -78,19 +79,6 @@ struct Partitions: ParsableCommand {
       let line = cells.joined(separator: "  ")
       return String(line[...(line.lastIndex { $0 != " " } ?? line.startIndex)])
     }
-  }
-
-  /// A name that an image gives must not steer the terminal.
-  private static func printable(_ name: String) -> String {
-    var printable = ""
-    for scalar in name.unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
-        printable.unicodeScalars.append("\u{FFFD}")
-      default: printable.unicodeScalars.append(scalar)
-      }
-    }
-    return printable
   }
 
   private static func json(_ table: PartitionTable, of image: any Image) -> JSON {

@@ -1,5 +1,5 @@
-// An NBD server that misbehaves on order: the old handshake (protocol.md, "Oldstyle negotiation"), and for each request
-// whatever the test wants. Real servers are in MountTests; these are for what they never do, or not when one wants it.
+// An NBD server that misbehaves on order: the old handshake (protocol.md, "Oldstyle negotiation"), or the new one where
+// answers are to come in chunks, and for each request whatever the test wants. Real servers are in MountTests; these are for what they never do, or not when one wants it.
 
 import DiskIO
 import Threads
@@ -13,6 +13,8 @@ final class FakeNbdServer: Sendable {
   /// What becomes of a request.
   enum Answer {
     case data
+    /// These parts, in this order, the last of them marked as such; only with chunks.
+    case chunks([Range<UInt64>])
     case error(UInt32)
     case hangUp
     /// None, with the connection kept.
@@ -40,6 +42,7 @@ final class FakeNbdServer: Sendable {
   private let directory: TemporaryDirectory
   private let state: Guarded<State>
   private let answersInOrder: Bool
+  private let hasChunks: Bool
   private let greeted: @Sendable () -> Void
   private let answer: @Sendable (Request) -> Answer
   var path: FilePath { directory.path.appending("pipe") }
@@ -53,12 +56,14 @@ final class FakeNbdServer: Sendable {
   ///   - greeted: called when a connection stands.
   init(
     size: UInt64 = 1 << 20, allowsMoreConnections: Bool = false, greets: Bool = true,
-    answersInOrder: Bool = true, answer: @escaping @Sendable (Request) -> Answer = { _ in .data },
+    answersInOrder: Bool = true, hasChunks: Bool = false,
+    answer: @escaping @Sendable (Request) -> Answer = { _ in .data },
     greeted: @escaping @Sendable () -> Void = {}
   ) throws {
     directory = try TemporaryDirectory()
     state = Guarded(State(size: size, flags: allowsMoreConnections ? 0x103 : 0b11, greets: greets))
     self.answersInOrder = answersInOrder
+    self.hasChunks = hasChunks
     self.greeted = greeted
     self.answer = answer
     try start()
@@ -119,7 +124,9 @@ final class FakeNbdServer: Sendable {
   private func serve(_ connection: CInt, _ number: Int) {
     let socket = Connection(connection)
     let (size, flags, greets) = state.withLock { ($0.size, $0.flags, $0.greets) }
-    if greets {
+    if greets, hasChunks {
+      guard agree(socket, size) else { return }
+    } else if greets {
       let greeting = bytes(0x4e42_444d_4147_4943 as UInt64) + bytes(0x0000_4202_8186_1253 as UInt64) + bytes(size)
       send(socket, greeting + bytes(flags) + [UInt8](repeating: 0, count: 124))
     }
@@ -138,23 +145,63 @@ final class FakeNbdServer: Sendable {
     switch answer(request) {
     case .nothing: break
     case .hangUp: shutdown(socket.file.descriptor, CInt(SHUT_RDWR))
+    case .chunks(let ranges):
+      for (index, range) in ranges.enumerated() {
+        let isLast: UInt16 = index == ranges.count - 1 ? 1 : 0
+        let head = bytes(0x668e_33ef as UInt32) + bytes(isLast) + bytes(1 as UInt16) + bytes(request.handle)
+        let data = Self.content(at: range.lowerBound, count: range.count)
+        send(socket, head + bytes(UInt32(8 + data.count)) + bytes(range.lowerBound) + data)
+      }
     case .data: reply(socket, request, 0, Self.content(at: request.offset, count: request.count))
     case .error(let error): reply(socket, request, error, [])
     }
   }
 
-  private func receive(_ socket: Connection, _ number: Int) -> Request? {
-    var bytes = [UInt8](repeating: 0, count: 28)
-    guard recv(socket.file.descriptor, &bytes, 28, CInt(MSG_WAITALL)) == 28 else { return nil }
-    func integer<Number: FixedWidthInteger>(at place: Int) -> Number {
-      bytes[place..<place + Number.bitWidth / 8].reduce(0) { $0 << 8 | Number($1) }
+  /// The new handshake (protocol.md, "Fixed newstyle negotiation"), with structured replies and no other option.
+  private func agree(_ socket: Connection, _ size: UInt64) -> Bool {
+    let option = 0x4948_4156_454f_5054 as UInt64
+    send(socket, bytes(0x4e42_444d_4147_4943 as UInt64) + bytes(option) + bytes(3 as UInt16))
+    guard receive(socket, count: 4) != nil else { return false }
+    while let head = receive(socket, count: 16) {
+      let kind: UInt32 = integer(in: head, at: 8)
+      guard receive(socket, count: Int(integer(in: head, at: 12) as UInt32)) != nil else { return false }
+      func reply(_ type: UInt32, _ data: [UInt8] = []) {
+        send(
+          socket,
+          bytes(0x0003_e889_0455_65a9 as UInt64) + bytes(kind) + bytes(type) + bytes(UInt32(data.count)) + data)
+      }
+      switch kind {
+      case 8: reply(1)
+      case 7:
+        reply(3, bytes(0 as UInt16) + bytes(size) + bytes(3 as UInt16))
+        reply(1)
+        return true
+      default: reply(0x8000_0001)
+      }
     }
-    let type: UInt16 = integer(at: 6)
+    return false
+  }
+
+  private func receive(_ socket: Connection, count: Int) -> [UInt8]? {
+    var bytes = [UInt8](repeating: 0, count: count)
+    // Which would wait for a byte all the same.
+    guard count > 0 else { return bytes }
+    guard recv(socket.file.descriptor, &bytes, count, CInt(MSG_WAITALL)) == count else { return nil }
+    return bytes
+  }
+
+  private func integer<Number: FixedWidthInteger>(in bytes: [UInt8], at place: Int) -> Number {
+    bytes[place..<place + Number.bitWidth / 8].reduce(0) { $0 << 8 | Number($1) }
+  }
+
+  private func receive(_ socket: Connection, _ number: Int) -> Request? {
+    guard let bytes = receive(socket, count: 28) else { return nil }
+    let type: UInt16 = integer(in: bytes, at: 6)
     // NBD_CMD_DISC
     guard type != 2 else { return nil }
     return Request(
-      connection: number, type: type, offset: integer(at: 16), count: Int(integer(at: 24) as UInt32),
-      handle: integer(at: 8))
+      connection: number, type: type, offset: integer(in: bytes, at: 16),
+      count: Int(integer(in: bytes, at: 24) as UInt32), handle: integer(in: bytes, at: 8))
   }
 
   private func reply(_ socket: Connection, _ request: Request, _ error: UInt32, _ data: [UInt8]) {

@@ -58,6 +58,29 @@ import Testing
     #expect(server.connectionCount == 1)
   }
 
+  /// libnbd counts the bytes of an answer, and not which they are.
+  @Test(
+    arguments: [
+      ([0..<512, 0..<512], false), ([512..<1024, 512..<1024], false), ([0..<512, 256..<768], false),
+      ([0..<512], false), ([512..<1024], false), ([0..<256, 768..<1024, 256..<512, 256..<512], false),
+      ([0..<256, 512..<768, 500..<756], false), ([512..<1024, 0..<512], true),
+      ([768..<1024, 256..<512, 512..<768, 0..<256], true), ([0..<1024], true),
+    ] as [(chunks: [Range<UInt64>], isComplete: Bool)])
+  func readersGetOnlyWhatTheServerSent(chunks: [Range<UInt64>], isComplete: Bool) throws {
+    let place: UInt64 = 4096
+    let moved = chunks.map { $0.lowerBound + place..<$0.upperBound + place }
+    let server = try FakeNbdServer(hasChunks: true) { _ in .chunks(moved) }
+    let image = try open(server) { ($0.reconnect, $0.handshake) = (.zero, .seconds(5)) }
+    var memory = [UInt8](repeating: 0xDE, count: 1024)
+    let outcome = Result { try memory.withUnsafeMutableBytes { try image.read(into: $0, at: place) } }
+    if isComplete {
+      try outcome.get()
+      #expect(memory == FakeNbdServer.content(at: place, count: 1024))
+    } else {
+      #expect(throws: Errno.ioError) { try outcome.get() }
+    }
+  }
+
   @Test func sizesThatAreNone() throws {
     for (size, problem) in [(0, .empty), (1 << 63, .tooLarge), (UInt64(Int64.max), .tooLarge)] as [(UInt64, NbdProblem)]
     {

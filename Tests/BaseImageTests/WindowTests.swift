@@ -16,7 +16,12 @@ import Testing
     let source = "/a/disk.img"
     let name: String? = "disk.img"
     let status: FileStatus
+    let access = ImageAccess.ofCaller
     let dataSectors: UInt64
+    let scratchBytes: UInt64 = 0
+    let isRemote = false
+    let isAway = false
+    func prepareToEnd() {}
 
     var size: UInt64 { UInt64(bytes.count) }
 
@@ -176,6 +181,12 @@ import Testing
     let source = "large"
     let name: String? = nil
     let status: FileStatus
+    let access = ImageAccess.ofCaller
+    var dataSectors: UInt64 { (size + 511) / 512 }
+    let scratchBytes: UInt64 = 0
+    let isRemote = false
+    let isAway = false
+    func prepareToEnd() {}
 
     init(size: UInt64) throws {
       self.size = size

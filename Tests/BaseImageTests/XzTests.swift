@@ -267,7 +267,8 @@ import Testing
   @Test func `every error is one line that names the file and the way out`() {
     let problems: [CompressedImageError.Problem] = [
       .empty, .otherFormat, .archive, .damaged("x"), .unknownFeature("x"), .blockTooLarge(2, limit: 1), .onePiece,
-      .unusable(.ioError), .unusable(.noMemory), .cannotDecompress(.noSpace),
+      .unusable(.ioError), .unusable(.noMemory), .cannotDecompress(.noSpace), .beyondLimit(1 << 20, part: 0),
+      .beyondLimit(.max, part: 0.3),
     ]
     for format in ImageFormat.allCases {
       let texts = problems.map { CompressedImageError(path: "/a/b", format: format, problem: $0).description }

@@ -212,7 +212,10 @@ import Testing
       try image.expect(Self.raw)
       #expect(image is DecompressedImage)
       options.scratchLimit = 100_000
-      #expect(try workshop.problem(name, as: nil, options) == .cannotDecompress(.noSpace))
+      guard case .beyondLimit(100_000, _) = try workshop.problem(name, as: nil, options) else {
+        Issue.record("the limit was not heeded")
+        return
+      }
     }
   }
 

@@ -70,6 +70,12 @@ private final class ChangingImage: Image {
   let source = "/disk.img"
   let name: String? = "disk.img"
   let status: FileStatus
+  let access = ImageAccess(file: FileAccess(user: 0, group: 0, permissions: 0o600))
+  let dataSectors: UInt64 = 2048
+  let scratchBytes: UInt64 = 0
+  let isRemote = false
+  let isAway = false
+  func prepareToEnd() {}
   private let told = Mutex<String?>(nil)
 
   init() throws { status = try FileStatus(of: "/") }

@@ -46,6 +46,11 @@ import Testing
     #expect(status.size == 0)
     #expect(fcntl(file.descriptor, F_GETFD) & FD_CLOEXEC != 0)
     #expect(fcntl(file.descriptor, F_GETFL) & O_ACCMODE == O_RDWR)
+    // Not even who may look into this process gives it one.
+    let name = scratchDirectory.appending("cowmount-test.name.\(getpid())").string
+    let isLinked = linkat(AT_FDCWD, "/proc/self/fd/\(file.descriptor)", AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0
+    #expect(!isLinked && errno == ENOENT)
+    unlink(name)
   }
 
   @Test func `an unusable directory is an error`() throws {

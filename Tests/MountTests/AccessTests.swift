@@ -46,6 +46,98 @@ extension Mounted {
       #expect(try await eventually { Daemon.find(mentioning: home).allSatisfy { !$0.isAlive } })
     }
 
+    /// A user who lets others in, where the machine allows that: the kernel checks owner and mode all the same.
+    @Test(.needs(.program("unshare"), .program("setpriv"), .program("fusermount3"), .program("mknod")))
+    func allowOtherLetsInWhomTheModeLetsIn() async throws {
+      let home = try sandbox.directory("home")
+      try await run("cp", Host.cowmount, home + "/cowmount")
+      for name in ["/mnt", "/overlay"] {
+        mkdir(home + name, 0o755)
+        chown(home + name, 65534, 65534)
+      }
+      let image = try sandbox.image(size: 4096, mode: 0o600)
+      chown(image.path, 65534, 65534)
+      let script = #"""
+        home=$1 image=$2
+        mknod "$home/fuse" c 10 229
+        chmod 0666 "$home/fuse"
+        mount --bind "$home/fuse" /dev/fuse
+        echo user_allow_other >"$home/fuse.conf"
+        mount --bind "$home/fuse.conf" /etc/fuse.conf
+        as() { user=$1; shift; setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"; }
+        as 65534 "$home/cowmount" -o allow_other --overlay-dir "$home/overlay" "$image" "$home/mnt"
+        file=$home/mnt/disk.img
+        as 65534 cmp "$file" "$image"
+        as 65534 truncate -s 5000 "$file"
+        for change in 'cat "$0"' 'truncate -s 0 "$0"' 'chmod 0666 "$0"' 'chown 65533 "$0"' 'touch -d @1 "$0"'; do
+          if as 65533 sh -c "$change" "$file" >/dev/null 2>&1; then echo "a stranger can $change"; fi
+        done
+        as 65534 chmod 0644 "$file"
+        as 65533 test -r "$file" || echo "a stranger cannot read what is for all"
+        as 65534 fusermount3 -u "$home/mnt"
+        """#
+      let result = try await attempt("unshare", ["--mount", "sh", "-euc", script, "sh", home, image.path])
+      #expect(result.succeeded && result.output.isEmpty, "\(result)")
+      #expect(try await eventually { Daemon.find(mentioning: home).allSatisfy { !$0.isAlive } })
+    }
+
+    // MARK: What lets people in is more than a mode
+
+    /// With an access control list the bits of the group are its mask.
+    @Test(.needs(.program("setpriv")))
+    func aMaskIsNoPermission() async throws {
+      let image = try sandbox.image(size: 4096, mode: 0o600)
+      chown(image.path, 0, 65534)
+      // user::rw- user:77:rw- group::--- mask::rw- other::---, in the kernel's form.
+      var list: [UInt8] = [2, 0, 0, 0]
+      for (tag, permissions, user) in [(1, 6, nil), (2, 6, 77), (4, 0, nil), (16, 6, nil), (32, 0, nil)]
+        as [(UInt8, UInt8, UInt8?)]
+      {
+        list += [tag, 0, permissions, 0] + (user.map { [$0, 0, 0, 0] } ?? [255, 255, 255, 255])
+      }
+      try setAttribute("system.posix_acl_access", list, of: image.path)
+      #expect(try status(image.path).st_mode & 0o777 == 0o660)
+      let mount = try await sandbox.mount(image)
+      #expect(try status(mount.file).st_mode & 0o777 == 0o600)
+      for path in [image.path, mount.file] {
+        let reader = try await attempt("setpriv", nobody + ["head", "-c1", path])
+        #expect(!reader.succeeded, "\(reader)")
+      }
+    }
+
+    /// Who could not reach the image does not get at it by the mount, however deep the closed directory.
+    @Test(
+      .needs(.program("setpriv")),
+      arguments: [
+        (0o700, 0o600), (0o710, 0o600), (0o711, 0o644), (0o755, 0o644), (0o701, 0o600),
+      ] as [(directory: mode_t, file: mode_t)])
+    func closedDirectories(directory: mode_t, file: mode_t) async throws {
+      let outer = try sandbox.directory("outer")
+      mkdir(outer + "/inner", 0o755)
+      let image = try Image(outer + "/inner/disk.img", size: 4096, mode: 0o644)
+      chown(outer, 0, 4711)
+      chmod(outer, directory)
+      let link = try sandbox.directory("links") + "/disk.img"
+      symlink(image.path, link)
+      for source in [image.path, link] {
+        let mount = try await sandbox.mount(Image(existing: source))
+        #expect(try status(mount.file).st_mode & 0o777 == file)
+        let reader = try await attempt("setpriv", nobody + ["head", "-c1", mount.file])
+        #expect(reader.succeeded == (file == 0o644), "\(reader)")
+      }
+    }
+
+    /// Nobody knows whom a server lets in.
+    @Test(.needs(.program("nbdkit")))
+    func servedImagesAreTheCallers() async throws {
+      let image = try sandbox.image(size: 1 << 20, mode: 0o644)
+      let server = try await NbdServer(.nbdkit, image)
+      let mount = try await sandbox.mount(image, from: server.uri)
+      #expect(try status(mount.file).st_mode & 0o777 == 0o600)
+      let started = try await sandbox.mount(image, by: ["nbdkit", "file", image.path])
+      #expect(try status(started.file).st_mode & 0o777 == 0o600)
+    }
+
     /// With root's mount the kernel lets in whom the image lets in, and to write only who may.
     @Test(
       .needs(.program("setpriv")),
@@ -204,4 +296,11 @@ extension Mounted {
       }
     }
   }
+}
+
+/// setxattr(2), which the Glibc module does not have.
+private func setAttribute(_ name: String, _ value: [UInt8], of path: String) throws {
+  typealias Function = @convention(c) (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer, Int, CInt) -> CInt
+  let function = unsafeBitCast(try #require(dlsym(nil, "setxattr")), to: Function.self)
+  try TestFile.check(function(path, name, value, value.count, 0))
 }

@@ -244,6 +244,46 @@ extension Mounted {
       #expect(try await eventually { Daemon.find(mentioning: place).isEmpty })
     }
 
+    /// One budget for the copy and the overlay.
+    @Test(.needs(.program("zstd"), .root), arguments: [[], ["--memory"]])
+    func decompressedCopyCountsAsOverlay(options: [String]) async throws {
+      let raw = try sandbox.image(size: 16 << 20, data: [1 << 20..<2 << 20, 5 << 20..<6 << 20])
+      let image = try await compress(raw, .zstd).path
+      let place = try sandbox.directory("mnt")
+      let arguments = options + ["--decompress", "--xz-max-block=1M"]
+      try await expectRefusal(
+        arguments + ["--max-overlay", "1M", image, place], naming: image, "1048576", "--max-overlay")
+      let mounted = try await attempt(Host.cowmount, arguments + ["--max-overlay", "3M", image, place])
+      #expect(mounted.succeeded, "\(mounted)")
+      sandbox.atEnd { try await run("umount", place) }
+      let file = try TestFile(place + "/disk.img", O_RDWR | O_DIRECT)
+      #expect(try available(place) == 1 << 20)
+      try file.write(Pattern(seed: 9).bytes(1 << 20), at: 8 << 20)
+      #expect(throws: Errno.noSpace) { try file.write(Pattern(seed: 9).bytes(4096), at: 9 << 20) }
+    }
+
+    /// Without --max-overlay, memory takes half of the machine's, whatever is decompressed to it.
+    @Test(.needs(.program("zstd"), .root)) func memoryHasALimit() async throws {
+      let half = Int(sysconf(CInt(_SC_PHYS_PAGES))) / 2 * Int(sysconf(CInt(_SC_PAGESIZE)))
+      let size = half + 64 << 20
+      let raw = try sandbox.image(size: 4 << 20, data: [1 << 20..<2 << 20])
+      let image = try await compress(raw, .zstd).path
+      for (arguments, taken) in [([raw.path], 0), (["--decompress", "--xz-max-block=1M", image], 1 << 20)] {
+        let place = try sandbox.directory("mnt")
+        let options = ["--memory", "--size", "\(size)"]
+        let mounted = try await attempt(Host.cowmount, options + arguments + [place])
+        #expect(mounted.succeeded, "\(mounted)")
+        sandbox.atEnd { try await run("umount", place) }
+        #expect(try half - taken - 4096...half - taken ~= available(place))
+      }
+    }
+
+    private func available(_ path: String) throws -> Int {
+      var shown = statvfs()
+      try TestFile.check(statvfs(path, &shown))
+      return Int(shown.f_bavail * shown.f_frsize)
+    }
+
     @Test(.needs(.program("xz"), .program("gzip")))
     func foregroundSaysWhatItFound() async throws {
       for tool in [Tool.xz, .gzip] {

@@ -77,8 +77,26 @@ public final class CompressedImage: Image {
   /// The compressed file's owner, permissions and times.
   public var status: FileStatus { file.status }
 
+  /// The compressed file's.
+  public var access: ImageAccess { file.access }
+
+  /// None: blocks are kept in memory, and few of them.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different about the compressed file.
   public func change() -> String? { file.change() }
+
+  /// The file's.
+  public var isRemote: Bool { file.isRemote }
+
+  /// The file's.
+  public var isAway: Bool { file.isAway }
+
+  /// Told to the file.
+  public func prepareToEnd() { file.prepareToEnd() }
+
+  /// All is data, as far as is known.
+  public var dataSectors: UInt64 { (size + 511) / 512 }
 
   /// Where zeros are is not known before they are decompressed: all is data.
   public func extent(at offset: UInt64) -> Extent { Extent(isData: true, end: size) }

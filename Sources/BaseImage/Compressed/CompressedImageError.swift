@@ -25,6 +25,9 @@ public struct CompressedImageError: Error, Equatable, CustomStringConvertible {
     /// There is no room to decompress it to.
     case cannotDecompress(Errno)
 
+    /// Decompressed it takes more than this many bytes, of which so large a part of the file filled them all.
+    case beyondLimit(UInt64, part: Double)
+
     /// Whether decompressing all of it would help.
     var isOfSize: Bool {
       switch self {
@@ -71,9 +74,23 @@ public struct CompressedImageError: Error, Equatable, CustomStringConvertible {
       "\(path): there is not enough memory for its index"
     case .unusable(let error):
       "cannot read the image \(path): \(error)"
+    case .beyondLimit(let limit, let part):
+      """
+      \(path) takes more than \(limit) bytes when it is decompressed, which is all that decompressed copy and overlay \
+      may take together (half of the memory with --memory); raise --max-overlay, by the first \(Self.percent(part)) % of \
+      it to \(Self.estimate(limit, part))M or more
+      """
     case .cannotDecompress(let error):
       "cannot decompress \(path) into the overlay directory: \(error); choose another with --overlay-dir"
     }
+  }
+
+  private static func percent(_ part: Double) -> Int { min(100, max(1, Int(100 * part))) }
+
+  /// Mebibytes that the whole file is likely to take.
+  private static func estimate(_ limit: UInt64, _ part: Double) -> UInt64 {
+    let bytes = min(Double(limit) / min(1, max(part, 1e-6)), 0x1p62)
+    return UInt64(bytes) >> 20 + 1
   }
 
   private var checker: String {

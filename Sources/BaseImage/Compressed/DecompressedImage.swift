@@ -17,11 +17,14 @@ public final class DecompressedImage: Image {
   /// Bytes of the image, decompressed.
   public let size: UInt64
 
+  /// Bytes of the decompressed copy, without its holes.
+  public let scratchBytes: UInt64
+
   /// Decompresses all of a stream into an empty file.
   ///
   /// - Parameters:
   ///   - file: where the stream comes from.
-  ///   - limit: most bytes that are not zeros; beyond is `.cannotDecompress(.noSpace)`.
+  ///   - limit: most bytes that are not zeros; beyond is `.beyondLimit`.
   ///   - progress: called with how many of the file's bytes were decompressed.
   init(
     _ file: RawImage, name: String?, _ stream: inout some ByteStream & ~Copyable, into content: consuming File,
@@ -29,15 +32,16 @@ public final class DecompressedImage: Image {
   ) throws(CompressedImageError.Problem) {
     self.file = file
     self.name = name
-    size = try Self.copy(&stream, to: content, limit: limit, progress: progress)
+    (size, scratchBytes) = try Self.copy(&stream, to: content, limit: limit, all: file.size, progress: progress)
     self.content = content
   }
 
   private static let chunk = 1 << 17
 
   private static func copy(
-    _ stream: inout some ByteStream & ~Copyable, to content: borrowing File, limit: UInt64, progress: (UInt64) -> Void
-  ) throws(CompressedImageError.Problem) -> UInt64 {
+    _ stream: inout some ByteStream & ~Copyable, to content: borrowing File, limit: UInt64, all: UInt64,
+    progress: (UInt64) -> Void
+  ) throws(CompressedImageError.Problem) -> (size: UInt64, written: UInt64) {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk, alignment: 4096)
     defer { buffer.deallocate() }
     var (size, written): (UInt64, UInt64) = (0, 0)
@@ -51,10 +55,13 @@ public final class DecompressedImage: Image {
         case .damaged: throw .damaged("it cannot be decompressed beyond byte \(size) of the image")
         }
       }
+      let isData = !isZero(part)
+      if isData, written + UInt64(part.count) > limit {
+        throw .beyondLimit(limit, part: Double(stream.position) / Double(max(1, all)))
+      }
       do throws(Errno) {
-        if !isZero(part) {
+        if isData {
           written += UInt64(part.count)
-          guard written <= limit else { throw .noSpace }
           try content.writeFully(UnsafeRawBufferPointer(part), at: size)
         }
         size += UInt64(part.count)
@@ -63,7 +70,7 @@ public final class DecompressedImage: Image {
         throw .cannotDecompress(error)
       }
       progress(stream.position)
-      if part.count < chunk { return size }
+      if part.count < chunk { return (size, written) }
     }
   }
 
@@ -82,8 +89,23 @@ public final class DecompressedImage: Image {
   /// The compressed file's owner, permissions and times.
   public var status: FileStatus { file.status }
 
+  /// The compressed file's.
+  public var access: ImageAccess { file.access }
+
   /// Nothing: the compressed file is not needed any more.
   public func change() -> String? { nil }
+
+  /// No: the copy is on this machine.
+  public var isRemote: Bool { false }
+
+  /// No: what cannot be read will not be readable later.
+  public var isAway: Bool { false }
+
+  /// Nothing: reads never wait for long.
+  public func prepareToEnd() {}
+
+  /// As many as the size has.
+  public var dataSectors: UInt64 { (size + 511) / 512 }
 
   /// Reads from the decompressed copy.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {

@@ -15,7 +15,7 @@ public struct CompressionOptions: Sendable {
   public var isForced = false
   /// Creates an empty unnamed file to decompress what cannot be read in pieces; nil where that is not wanted.
   public var scratch: (@Sendable () throws(Errno) -> File)?
-  /// Most bytes to write to that file.
+  /// Most bytes to write to that file, zeros not counted.
   public var scratchLimit = UInt64.max
   /// Called with a line of text for what the user should know, also while the image is in use.
   public var report: @Sendable (String) -> Void = { _ in }

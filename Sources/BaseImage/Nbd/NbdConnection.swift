@@ -66,13 +66,16 @@ final class NbdConnection: @unchecked Sendable {
   /// Reads into all of `buffer`. Offset and length must be ones that the server takes.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> NbdOutcome {
     guard let start = buffer.baseAddress, buffer.count > 0 else { return .done }
-    return perform { library.aio_pread(handle.pointer, start, buffer.count, offset, $0, 0) }
+    return perform(reading: offset..<offset + UInt64(buffer.count)) { request in
+      library.aio_pread_structured(
+        handle.pointer, start, buffer.count, offset, request.chunk, request.completion, 0)
+    }
   }
 
   /// Asks for the runs from a byte on that are data or holes, for at most `count` bytes, which the server may cut off.
   func extents(at offset: UInt64, count: UInt64, into extents: NbdExtentCollector) -> NbdOutcome {
     withExtendedLifetime(extents) {
-      perform { library.aio_block_status(handle.pointer, count, offset, extents.callback, $0, 0) }
+      perform { library.aio_block_status(handle.pointer, count, offset, extents.callback, $0.completion, 0) }
     }
   }
 
@@ -92,8 +95,10 @@ final class NbdConnection: @unchecked Sendable {
 
   /// Makes a request and waits for its answer.
   ///
-  /// - Parameter send: hands the request to libnbd, and returns what it gives.
-  private func perform(_ send: (nbd_completion_callback) -> Int64) -> NbdOutcome {
+  /// - Parameters:
+  ///   - range: the bytes that the answer must have, if it has bytes.
+  ///   - send: hands the request to libnbd, and returns what it gives.
+  private func perform(reading range: Range<UInt64> = 0..<0, _ send: (NbdRequest) -> Int64) -> NbdOutcome {
     load.add(1, ordering: .relaxed)
     defer { load.subtract(1, ordering: .relaxed) }
     lock.take()
@@ -102,7 +107,8 @@ final class NbdConnection: @unchecked Sendable {
     let request = spare.popLast() ?? NbdRequest()
     request.isAnswered = false
     request.begin = Moment.now
-    let number = send(request.completion)
+    request.chunks.begin(range)
+    let number = send(request)
     // Sending may have found out that the connection is gone.
     if number <= 0 || handle.isOver {
       let failure = library.failure
@@ -122,9 +128,9 @@ final class NbdConnection: @unchecked Sendable {
   }
 
   private func outcome(of request: NbdRequest, _ number: Int64) -> NbdOutcome {
-    // Looks at whether all bytes came, too.
-    guard request.isAnswered, library.aio_command_completed(handle.pointer, UInt64(number)) != 1 else {
-      return request.isAnswered ? .done : .lost
+    guard request.isAnswered else { return .lost }
+    if library.aio_command_completed(handle.pointer, UInt64(number)) == 1 {
+      return request.chunks.areComplete ? .done : .refused(.ioError)
     }
     let failure = library.failure
     if handle.isOver { return .lost }
@@ -208,6 +214,18 @@ private final class NbdRequest {
   let condition = Condition()
   var isAnswered = false
   var begin = Moment.now
+  var chunks = NbdChunks()
+
+  /// For libnbd, which calls it for each part of an answer, as it does ``completion``.
+  var chunk: nbd_chunk_callback {
+    nbd_chunk_callback(
+      callback: { request, _, count, offset, kind, _ in
+        guard let request, kind != LIBNBD_READ_ERROR else { return 0 }
+        let asked = Unmanaged<NbdRequest>.fromOpaque(request).takeUnretainedValue()
+        // Minus one makes the request fail.
+        return asked.chunks.take(offset, count: count) ? 0 : -1
+      }, user_data: Unmanaged.passUnretained(self).toOpaque(), free: nil)
+  }
 
   /// For libnbd, which calls it on whatever thread leads, under the connection's lock. The request outlives the call: its
   /// owner waits for it, or has the handle not called any more.

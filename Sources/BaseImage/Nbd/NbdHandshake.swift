@@ -40,7 +40,7 @@ struct NbdHandshake: ~Copyable {
     // Options are asked for one by one, so that the names of exports can still be asked for when one is unknown.
     _ = library.set_opt_mode(pointer, true)
     _ = library.add_meta_context(pointer, Self.allocation)
-    // Whether all bytes came is looked at (NbdConnection), so they need not be zeros before.
+    // Whether all bytes came is looked at (NbdChunks), so they need not be zeros before.
     _ = library.set_pread_initialize(pointer, false)
     // An export may end within a block, against the rules, and is then read to its end.
     _ = library.set_strict_mode(pointer, library.get_strict_mode(pointer) & ~UInt32(LIBNBD_STRICT_ALIGN))
@@ -85,7 +85,7 @@ struct NbdHandshake: ~Copyable {
       callback: { names, name, _ in
         guard let names, let name else { return 0 }
         let list = Unmanaged<Names>.fromOpaque(names).takeUnretainedValue()
-        if list.names.count < 8 { list.names.append(NbdProblem.printable(String(cString: name))) }
+        if list.names.count < 8 { list.names.append(String(cString: name)) }
         return 0
       }, user_data: Unmanaged.passUnretained(names).toOpaque(), free: nil)
     let completion = nbd_completion_callback(callback: { _, _ in 1 }, user_data: nil, free: nil)

@@ -3,6 +3,7 @@
 
 public import CopyOnWrite
 public import DiskIO
+public import Glibc
 internal import Synchronization
 public import SystemPackage
 internal import Threads
@@ -29,6 +30,11 @@ public final class NbdImage: Image {
     /// Called with a line of text when the server is lost and when it is back, from any thread.
     public var report: @Sendable (String) -> Void = { _ in }
 
+    /// Whom the export belongs to, for the mount: nobody else gets in. The process that reads it may be somebody else.
+    public var user = geteuid()
+    /// Its group.
+    public var group = getegid()
+
     /// Creates options with their defaults.
     public init() {}
   }
@@ -45,6 +51,9 @@ public final class NbdImage: Image {
   /// Nobody owns an export: it is taken for the caller's, made now.
   public let status: FileStatus
 
+  /// Whom the server would let in is not known, so it is for nobody but the caller.
+  public let access: ImageAccess
+
   /// Bytes that the server calls data, in units of 512 bytes; never less than there are.
   public let dataSectors: UInt64
 
@@ -57,19 +66,20 @@ public final class NbdImage: Image {
   public convenience init(uri: String, options: Options = Options()) throws(ImageError) {
     guard let parsed = NbdURI(uri) else { throw .server(uri, .badURI("its scheme is not nbd, nbds or nbd+unix")) }
     do throws(NbdProblem) {
-      try self.init(NbdServer(parsed, options), at: parsed)
+      try self.init(NbdServer(parsed, options), at: parsed, options)
     } catch {
       throw .server(parsed.text, error)
     }
   }
 
-  private init(_ server: NbdServer, at uri: NbdURI) {
+  private init(_ server: NbdServer, at uri: NbdURI, _ options: Options) {
     self.server = server
     source = uri.text
     limits = server.export.reads
     size = server.export.size
     name = NbdURI.fileName(ofExport: server.export.name)
     status = FileStatus(ofNewFileWithSize: size)
+    access = ImageAccess(file: FileAccess(user: options.user, group: options.group, permissions: 0o600))
     let data = Self.dataBytes(of: server, extents)
     dataSectors = (data + 511) / 512
   }
@@ -80,6 +90,9 @@ public final class NbdImage: Image {
   ///
   /// - Throws: ``NbdProblem/noLibrary(_:)``.
   public static func prepare() throws(NbdProblem) { _ = try NbdLibrary() }
+
+  /// None: it is read where it is.
+  public var scratchBytes: UInt64 { 0 }
 
   /// What is different about the export from when it was opened: only its size can tell.
   public func change() -> String? { server.change }

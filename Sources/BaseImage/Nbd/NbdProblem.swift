@@ -64,16 +64,6 @@ extension NbdProblem: CustomStringConvertible {
     return .other(message)
   }
 
-  /// What a server says must not steer the terminal.
-  static func printable(_ text: String) -> String {
-    var printable = ""
-    for scalar in text.unicodeScalars {
-      let category = scalar.properties.generalCategory
-      printable.unicodeScalars.append(category == .control || category == .format ? "\u{FFFD}" : scalar)
-    }
-    return printable
-  }
-
   private static func lastPart(_ message: String) -> String {
     guard let colon = message.lastIndex(of: ":") else { return message }
     return String(message[colon...].dropFirst(2))

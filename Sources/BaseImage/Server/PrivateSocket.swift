@@ -47,10 +47,7 @@ struct PrivateSocket: ~Copyable {
   var path: String { "/proc/self/fd/\(place.descriptor)" }
 
   /// $XDG_RUNTIME_DIR, and /tmp where that is not to be had.
-  static var usualParents: [String] {
-    let runtime = getenv("XDG_RUNTIME_DIR").map { String(cString: $0) } ?? ""
-    return (runtime.hasPrefix("/") ? [runtime] : []) + ["/tmp"]
-  }
+  static var usualParents: [String] { (RuntimeDirectory.ofUser.map { [$0] } ?? []) + ["/tmp"] }
 
   /// A new directory that is closed to others.
   private static func directory(in parents: [String]) throws(Errno) -> String {

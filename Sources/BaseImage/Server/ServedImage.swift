@@ -6,6 +6,7 @@
 
 public import CopyOnWrite
 public import DiskIO
+internal import Synchronization
 public import SystemPackage
 
 /// What a server started for this mount serves.
@@ -13,6 +14,7 @@ public final class ServedImage: Image {
   private let export: NbdImage
   /// The file that the server shows the content of, where that is known.
   private let file: RawImage?
+  private let isGone = Atomic(false)
 
   /// The file's path, or the command's name.
   public let source: String
@@ -35,11 +37,20 @@ public final class ServedImage: Image {
   /// The file's owner, permissions and times; without a file, those of one that the caller makes now.
   public var status: FileStatus { file?.status ?? export.status }
 
+  /// The file's; without a file, the caller's alone.
+  public var access: ImageAccess { file?.access ?? export.access }
+
   /// Bytes that the server calls data, in units of 512 bytes.
   public var dataSectors: UInt64 { export.dataSectors }
 
+  /// None: it is read where it is.
+  public var scratchBytes: UInt64 { 0 }
+
   /// What is different about the file or the export.
   public func change() -> String? { file?.change() ?? export.change() }
+
+  /// Whether there is no connection to the server, which lives: one that ended does not come back.
+  public var isAway: Bool { export.isAway && !isGone.load(ordering: .relaxed) }
 
   /// Whatever the server does, it does several things at once.
   public var isRemote: Bool { export.isRemote }
@@ -47,8 +58,11 @@ public final class ServedImage: Image {
   /// Whether there is no connection to the server.
   public var isAway: Bool { export.isAway }
 
-  /// Has reads that wait for the server fail.
-  public func prepareToEnd() { export.prepareToEnd() }
+  /// Has reads that wait for the server fail: it has ended, or the mount is about to.
+  public func prepareToEnd() {
+    isGone.store(true, ordering: .relaxed)
+    export.prepareToEnd()
+  }
 
   /// Reads bytes.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {

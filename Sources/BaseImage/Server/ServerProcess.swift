@@ -220,18 +220,3 @@ final class ServerProcess {
     self.end = self.end ?? end
   }
 }
-
-extension String {
-  /// The text without what could steer a terminal or begin a new line.
-  var printable: String {
-    var printable = ""
-    for scalar in unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
-        printable.unicodeScalars.append(scalar == "\t" ? " " : "\u{FFFD}")
-      default: printable.unicodeScalars.append(scalar)
-      }
-    }
-    return printable
-  }
-}

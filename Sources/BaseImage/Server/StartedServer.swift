@@ -83,14 +83,19 @@ public final class StartedServer {
     return error(.ended(end, said: process.said))
   }
 
+  /// The server's process; nil where it was not told of within a time.
+  var processID: pid_t? {
+    _ = process.wait(.seconds(5)) { process.pid != nil }
+    return process.pid
+  }
+
   /// Sees to it that a server of a virtual disk has no other file open.
   ///
   /// - Throws: ``VirtualDiskError`` that names the file.
   public func checkFiles() throws(VirtualDiskError) {
     guard let disk else { return }
-    _ = process.wait(.seconds(5)) { process.pid != nil }
     do throws(VirtualDiskError.Problem) {
-      try VirtualDiskFormat.check(process.pid, hasOnly: disk.file)
+      try VirtualDiskFormat.check(processID, hasOnly: disk.file)
     } catch {
       throw VirtualDiskError(path: disk.file.source, format: disk.format, problem: error)
     }

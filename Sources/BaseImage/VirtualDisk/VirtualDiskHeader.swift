@@ -5,6 +5,7 @@
 // trusts a number: all reads are within the file and of bounded size.
 
 internal import CopyOnWrite
+internal import DiskIO
 internal import SystemPackage
 
 /// A virtual disk's header, as far as it matters here.

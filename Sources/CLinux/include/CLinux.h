@@ -47,6 +47,11 @@ int clinux_block_device_size(int fd, uint64_t *bytes);
 // 0, or -1 with errno where that is not known.
 int clinux_direct_alignment(int fd, uint32_t *alignment);
 
+// The POSIX access control list of an open file, or of what is at a path and is no symbolic link, as the kernel hands it
+// out (linux/posix_acl_xattr.h). Its size, or -1 with errno: ENODATA where there is none.
+int64_t clinux_access_list(int fd, void *list, size_t size);
+int64_t clinux_access_list_of(const char *path, void *list, size_t size);
+
 // Asks for no copy-on-write and no checksums on an empty file (btrfs). 0, or -1 with errno where not supported.
 int clinux_set_nocow(int fd);
 

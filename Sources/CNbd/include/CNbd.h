@@ -23,7 +23,7 @@
   DO(aio_notify_write) \
   DO(aio_opt_go) \
   DO(aio_opt_list) \
-  DO(aio_pread) \
+  DO(aio_pread_structured) \
   DO(can_meta_context) \
   DO(can_multi_conn) \
   DO(close) \
