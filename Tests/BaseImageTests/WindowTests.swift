@@ -16,7 +16,7 @@ import Testing
     let source = "/a/disk.img"
     let name: String? = "disk.img"
     let status: FileStatus
-    let access = ImageAccess.ofCaller
+    let access = ImageAccess(file: FileAccess(user: 0, group: 0, permissions: 0o600))
     let dataSectors: UInt64
     let scratchBytes: UInt64 = 0
     let isRemote = false
@@ -181,7 +181,7 @@ import Testing
     let source = "large"
     let name: String? = nil
     let status: FileStatus
-    let access = ImageAccess.ofCaller
+    let access = ImageAccess(file: FileAccess(user: 0, group: 0, permissions: 0o600))
     var dataSectors: UInt64 { (size + 511) / 512 }
     let scratchBytes: UInt64 = 0
     let isRemote = false

@@ -55,9 +55,6 @@ public final class ServedImage: Image {
   /// Whatever the server does, it does several things at once.
   public var isRemote: Bool { export.isRemote }
 
-  /// Whether there is no connection to the server.
-  public var isAway: Bool { export.isAway }
-
   /// Has reads that wait for the server fail: it has ended, or the mount is about to.
   public func prepareToEnd() {
     isGone.store(true, ordering: .relaxed)
