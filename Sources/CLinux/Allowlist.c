@@ -52,11 +52,13 @@ CONDITIONS(no_code, ALSO(2, PROT_EXEC, 0));
 CONDITIONS(no_code_but_of_files, ALSO(2, PROT_EXEC, 0), AND(2, PROT_WRITE, 0), ALSO(3, MAP_ANONYMOUS, 0));
 
 #define MAKES_OR_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))
-CONDITIONS(only_reads, ALSO(1, MAKES_OR_WRITES, O_RDONLY));
 CONDITIONS(only_reads_at, ALSO(2, MAKES_OR_WRITES, O_RDONLY));
 // /dev/null, since that is what Landlock lets through.
-CONDITIONS(makes_none, ALSO(1, MAKES_OR_WRITES, O_RDONLY), ALSO(1, MAKES_OR_WRITES, O_RDWR));
 CONDITIONS(makes_none_at, ALSO(2, MAKES_OR_WRITES, O_RDONLY), ALSO(2, MAKES_OR_WRITES, O_RDWR));
+#if defined(__x86_64__)
+CONDITIONS(only_reads, ALSO(1, MAKES_OR_WRITES, O_RDONLY));
+CONDITIONS(makes_none, ALSO(1, MAKES_OR_WRITES, O_RDONLY), ALSO(1, MAKES_OR_WRITES, O_RDWR));
+#endif
 
 CONDITIONS(local_socket, IS(0, AF_UNIX));
 // The resolver asks the kernel what addresses this machine has, to sort those that it found.

@@ -39,9 +39,27 @@ static void *share(size_t bytes) {
   return memory;
 }
 
+static void install(struct sock_filter *code, size_t count) {
+  struct sock_fprog program = {.len = (unsigned short)count, .filter = code};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == -1)
+    _exit(1);
+}
+
+static void answer_landlock(int error) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  install(code, sizeof code / sizeof *code);
+}
+
 // In the child.
 static void confine(const struct probe_setting *setting, struct probe_report *report) {
   int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  if (setting->landlock_error) answer_landlock(setting->landlock_error);
   // One to give up. Only root can take it.
   gid_t group = 1;
   syscall(SYS_setgroups, 1, &group);
@@ -119,10 +137,7 @@ static void answer_marked(void) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | LET_THROUGH),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
-  struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
-      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == -1)
-    _exit(1);
+  install(code, sizeof code / sizeof *code);
 }
 
 void probe_calls(const struct probe_setting *setting, const struct probe_call *calls, size_t count, int32_t *answers,

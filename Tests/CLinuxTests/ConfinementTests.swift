@@ -52,6 +52,28 @@ import Testing
     #expect(report.status("CapBnd") == ["0000000000000000"])
   }
 
+  /// A kernel that is old, or was started without: the rest holds, and the one file that Landlock would guard is closed.
+  @Test(arguments: [ENOSYS, EOPNOTSUPP]) func noLandlock(error: CInt) throws {
+    var child = Child(.diskReader)
+    child.landlockError = error
+    let report = child.confine()
+    #expect(report.landlock == 0 && report.status("Seccomp") == ["2"])
+    #expect(child.act(PROBE_OPEN_READ_WRITE, "/dev/null") == EPERM)
+    #expect(child.act(PROBE_OPEN_READ, "/dev/null") == 0)
+  }
+
+  /// What cannot be done and should be is an error.
+  @Test func failures() {
+    var child = Child(.server)
+    child.landlockError = EPERM
+    let report = child.tryToConfine()
+    #expect(report.end == -1 && report.error == EPERM && report.failedStep == "use Landlock")
+    guard !isRoot else { return }
+    child = Child(.server)
+    child.isAnotherUser = true
+    #expect(child.tryToConfine().failedStep == "change user and group")
+  }
+
   // MARK: By trying
 
   @Test(arguments: Role.allCases) func otherProcesses(_ role: Role) {

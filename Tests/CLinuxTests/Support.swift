@@ -33,6 +33,8 @@ struct Child {
   var readsEverything = false
   var port: CInt = 0
   var program: String?
+  /// What the kernel says to who asks for Landlock; 0: the truth.
+  var landlockError: CInt = 0
   /// The line of its user namespace's maps.
   var map: String?
 
@@ -56,16 +58,23 @@ struct Child {
       confinement.tcp_port = port
       return withUnsafePointer(to: &confinement) { confinement in
         var setting = probe_setting(
-          confinement: confinement, is_another_user: isAnotherUser ? 1 : 0, map: UnsafePointer(map ?? nil))
+          confinement: confinement, is_another_user: isAnotherUser ? 1 : 0, map: UnsafePointer(map ?? nil),
+          landlock_error: landlockError)
         return body(&setting)
       }
     }
   }
 
-  /// Confines a child, which has to succeed.
-  func confine(sourceLocation: SourceLocation = #_sourceLocation) -> probe_report {
+  /// Confines a child.
+  func tryToConfine() -> probe_report {
     var report = probe_report()
     withSetting { probe_confine($0, &report) }
+    return report
+  }
+
+  /// Confines a child, which has to succeed.
+  func confine(sourceLocation: SourceLocation = #_sourceLocation) -> probe_report {
+    let report = tryToConfine()
     expectDone(report, sourceLocation)
     return report
   }

@@ -15,6 +15,8 @@ struct probe_setting {
   int is_another_user;
   // The line of a user namespace's uid_map and gid_map that the child is in; NULL: none of its own.
   const char *map;
+  // What the kernel answers to whoever asks for Landlock; 0: the truth.
+  int landlock_error;
 };
 
 struct probe_report {
