@@ -88,7 +88,9 @@ extension Mounted {
       try await shell(#"printf 'label: gpt\nsize=16M\nsize=16M\n' | sfdisk --quiet "$1""#, image)
       let disk = try await sandbox.loopDevice(image)
       // Not every kernel knows the table, and not everywhere does somebody make nodes for partitions.
+      // They do not go with the file that the device is on.
       try await run("partx", "--add", disk)
+      sandbox.atEnd { try await run("partx", "--delete", disk) }
       let nodes = try sandbox.directory("dev")
       let script = #"mknod "$2" b $(tr ':' ' ' <"/sys/class/block/$1/dev")"#
       for part in ["p1", "p2"] { try await shell(script, String(disk.dropFirst(5)) + part, nodes + "/" + part) }
