@@ -10,6 +10,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
   case notAnImage(FilePath)
   /// Another program has it open for writing.
   case inUse(FilePath)
+  /// The kernel may write to it, for a loop device or a file system on it.
+  case written(FilePath, by: ImageWriter)
   /// A system call failed on it.
   case unusable(FilePath, Errno)
   /// An NBD server, with its URI, or an export of it cannot be used.
@@ -24,6 +26,13 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
       "\(path) is neither a regular file nor a block device; give a disk image"
     case .inUse(let path):
       "\(path) is being written to by another program (a virtual machine?); end that, or pass --force-share"
+    case .written(let path, .loopDevice(let device)):
+      """
+      \(path) is behind the loop device \(device), which can be written to; detach that (`losetup --detach \(device)`), \
+      attach it read-only, or pass --force-share
+      """
+    case .written(let path, .mount(let device, let place)):
+      "\(path) is being written to: \(device) is mounted at \(place); unmount that, or pass --force-share"
     case .unusable(let path, .noSuchFileOrDirectory):
       "\(path): no such image; check the path"
     case .unusable(let path, .permissionDenied):

@@ -30,11 +30,12 @@ public final class RawImage: Image {
   /// What the file and the directories on its path say of who may read it.
   public let access: ImageAccess
 
-  /// Opens the image at `path`, symbolic links followed, and locks it against writers (ImageLock.swift).
+  /// Opens the image at `path`, symbolic links followed, and locks it against writers (ImageLock.swift); those that heed
+  /// no lock are looked for (ImageWriter.swift).
   ///
   /// - Parameters:
   ///   - path: the image.
-  ///   - sharesWithWriters: whether to use an image that another program has open for writing.
+  ///   - sharesWithWriters: whether to use an image that another program, or the kernel, may write to.
   ///   - avoidsCache: whether to leave no bytes of it in the page cache, where the file system can do that.
   /// - Throws: ``ImageError`` that names the image and what is wrong with it.
   public init(
@@ -61,6 +62,9 @@ public final class RawImage: Image {
       // A file system without such locks has no QEMU that holds one.
       let isFree = (try? file.lockForReading()) ?? true
       guard isFree || sharesWithWriters else { throw ImageError.inUse(path) }
+      if !sharesWithWriters, let writer = ImageWriter.of(file, at: resolved) {
+        throw ImageError.written(path, by: writer)
+      }
       direct = avoidsCache ? DirectFile(file) : nil
       self.file = file
     } catch let error as ImageError {

@@ -40,6 +40,25 @@ import Testing
     #expect(try file.read(Self.page - 1..<Self.page + 2) == [0, 0, 3])
   }
 
+  @Test func `its pages stay out of core files`() throws {
+    let file = try File.scratch()
+    try file.setLength(Self.page)
+    let mapping = try Mapping(file, length: 16 * Self.page)
+    var raw = stat()
+    try #require(fstat(file.descriptor, &raw) == 0)
+    // Both mappings: for reads and for stores.
+    var flags: [[Substring]] = []
+    var isOurs = false
+    for line in try File.readText("/proc/self/smaps").split(separator: "\n") {
+      let words = line.split(separator: " ")
+      if words.count >= 5, words[0].contains("-") { isOurs = words[4] == "\(raw.st_ino)" }
+      if isOurs, words[0] == "VmFlags:" { flags.append(words) }
+    }
+    #expect(flags.count == 2)
+    for flags in flags { #expect(flags.contains("dd"), "\(flags)") }
+    withExtendedLifetime(mapping) {}
+  }
+
   @Test func `a store beyond the file's end fails and harms nobody`() throws {
     let file = try File.scratch()
     try file.setLength(Self.page)

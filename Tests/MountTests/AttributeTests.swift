@@ -51,6 +51,30 @@ extension Mounted {
       #expect(try status(mount.file).st_mtim.tv_sec > 1_234_567_890, "a write moves the time")
     }
 
+    @Test(.needs(.root), arguments: [0o4755, 0o2755, 0o1777, 0o7000] as [mode_t])
+    func bitsThatAreNoPermissions(mode: mode_t) async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096))
+      try TestFile.check(chmod(mount.file, mode))
+      #expect(try status(mount.file).st_mode == S_IFREG | mode)
+      #expect(try mount.open(O_RDONLY).status().st_mode == S_IFREG | mode)
+    }
+
+    /// What is written into a hole takes space, and what is discarded none.
+    @Test func blocksOfWhatIsWritten() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4 << 20, data: []))
+      let before = try status(mount.file).st_blocks
+      // The kernel asks again when a file is closed.
+      let file = try mount.open()
+      try file.write(Pattern().bytes(1 << 20), at: 1 << 20)
+      file.close()
+      #expect(try status(mount.file).st_blocks == before + 2048)
+      #expect(try await run("du", "-k", mount.file).hasPrefix("\((before + 2048) / 2)\t"))
+      let other = try mount.open()
+      try other.allocate(.punchHole, 1 << 20..<1 << 20 + 8192)
+      other.close()
+      #expect(try status(mount.file).st_blocks == before + 2032)
+    }
+
     @Test func blocksNeverUnderstateData() async throws {
       let tiny = try await sandbox.mount(sandbox.image(size: 1))
       #expect(try status(tiny.file).st_blocks > 0)

@@ -244,6 +244,31 @@ extension Mounted {
       #expect(try await eventually { Daemon.find(mentioning: place).isEmpty })
     }
 
+    /// The dictionary that a header asks for, 4 GiB here, is no reason to take so much memory.
+    @Test(.needs(.program("xz"), .root)) func dictionariesAreLimited() async throws {
+      let raw = try sandbox.image(size: 1 << 20)
+      let path = try sandbox.directory("compressed") + "/disk.img.xz"
+      try await shell(#"xz -0 --threads=1 --stdout "$1" > "$2""#, raw.path, path)
+      // The first block's header: its size, flags, LZMA2 with one byte of options, and the checksum of it all.
+      let file = try TestFile(path)
+      var header = try file.read(12, at: 12)
+      try #require(header[0] == 2 && header[1] == 0 && header[2] == 0x21 && header[3] == 1)
+      header[4] = 40
+      let checksum = header[..<8].reduce(~0 as UInt32) { value, byte in
+        (0..<8).reduce(value ^ UInt32(byte)) { value, _ in value >> 1 ^ (value & 1 == 1 ? 0xEDB8_8320 : 0) }
+      }
+      header.replaceSubrange(8..., with: withUnsafeBytes(of: (~checksum).littleEndian) { Array($0) })
+      try file.write(header, at: 12)
+      let place = try sandbox.directory("mnt")
+      try await shell(#"ulimit -v 3000000; exec "$@""#, Host.cowmount, path, place)
+      try expectBase(TestFile(place + "/disk.img", O_RDONLY), 0..<1 << 20)
+      try await run("umount", place)
+      #expect(try await eventually { Daemon.find(mentioning: place).isEmpty })
+      // Where a file is decompressed as a whole, its blocks' sizes are not known, and the limit is one of bytes.
+      try await expectRefusal(
+        ["--decompress", "--xz-max-block=64k", path, sandbox.directory("mnt")], naming: path, "memory")
+    }
+
     /// One budget for the copy and the overlay.
     @Test(.needs(.program("zstd"), .root), arguments: [[], ["--memory"]])
     func decompressedCopyCountsAsOverlay(options: [String]) async throws {

@@ -40,6 +40,16 @@ extension Mounted {
       try expectBase(mount.open(), 0..<10)
     }
 
+    /// No name but the file's own leads to it: none that it begins with, and none that begins with it.
+    @Test func otherNames() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 10))
+      for name in ["d", "disk.im", "disk.imgx", "disk.img.", "Disk.img", "isk.img"] {
+        let result = access("\(mount.place)/\(name)", F_OK)
+        #expect(result == -1 && errno == ENOENT, "\(name)")
+      }
+      #expect(access(mount.file, F_OK) == 0)
+    }
+
     @Test(.needs(.program("perl")))
     func unknownControls() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 10))

@@ -68,6 +68,24 @@ extension Mounted {
       }
     }
 
+    /// The file is the user's; others would get what everybody may do with the image.
+    @Test(
+      arguments: [
+        (0o444, 0, "644"), (0o604, 0, "600"), (0o644, 65534, "644"), (0o640, 65534, "640"), (0o466, 65534, "666"),
+      ] as [(mode: mode_t, group: gid_t, expected: String)])
+    func modes(mode: mode_t, group: gid_t, expected: String) async throws {
+      try await withDeviceForEverybody {
+        let place = try await Place()
+        let image = try sandbox.image(size: 1000, mode: mode)
+        chown(image.path, 0, group)
+        #expect(try await place.mount(image.path).succeeded)
+        let shown = try await asUser(
+          #"stat -c '%a %u %g' "$1/disk.img"; fusermount3 -u "$1""#, place.mountpoint)
+        #expect(shown.output == "\(expected) 65534 65534\n", "\(shown)")
+        try await place.expectGone()
+      }
+    }
+
     @Test(arguments: [SIGTERM, SIGHUP])
     func signals(signal: CInt) async throws {
       try await withDeviceForEverybody {

@@ -52,6 +52,14 @@ int clinux_direct_alignment(int fd, uint32_t *alignment);
 int64_t clinux_access_list(int fd, void *list, size_t size);
 int64_t clinux_access_list_of(const char *path, void *list, size_t size);
 
+// What an open loop device is on: st_dev and st_ino of a file, or st_rdev of a block device. 0, or -1 with errno.
+struct clinux_loop_backing {
+  uint64_t device;
+  uint64_t inode;
+  uint64_t block_device;
+};
+int clinux_loop_backing(int fd, struct clinux_loop_backing *backing);
+
 // Asks for no copy-on-write and no checksums on an empty file (btrfs). 0, or -1 with errno where not supported.
 int clinux_set_nocow(int fd);
 
