@@ -116,9 +116,7 @@ int clinux_write_back_range(int fd, int64_t start, int64_t count) {
 
 void clinux_close_from(int first) { syscall(SYS_close_range, first, ~0u, 0); }
 
-const int clinux_cap_sys_admin = CAP_SYS_ADMIN;
 const int clinux_cap_dac_read_search = CAP_DAC_READ_SEARCH;
-const int clinux_cap_dac_override = CAP_DAC_OVERRIDE;
 
 int clinux_keep_capabilities(uint64_t kept) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

@@ -10,7 +10,6 @@
 #include "Confinement.h"
 #include "Messages.h"
 
-
 // open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
 extern const int clinux_o_tmpfile;
 extern const int clinux_o_noatime;
@@ -85,13 +84,7 @@ void clinux_close_from(int first);
 // Gives up, for this thread and those it starts, every capability but those in `kept` (bits numbered by CAP_*), and the
 // way to gain any by exec. 0, or -1 with errno.
 int clinux_keep_capabilities(uint64_t kept);
-extern const int clinux_cap_sys_admin;
 extern const int clinux_cap_dac_read_search;
-extern const int clinux_cap_dac_override;
-
-// Has the kernel refuse (EPERM), to this thread and those it starts, calls that a server of files never makes, execve among
-// them (Seccomp.c). 0, or -1 with errno.
-int clinux_refuse_calls(void);
 
 // Tells the kernel that this process serves its memory reclaim (PR_SET_IO_FLUSHER). 0, or -1 with errno.
 int clinux_set_io_flusher(void);
