@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/types.h>
 #include <syslog.h>
@@ -113,6 +114,8 @@ int clinux_write_back_range(int fd, int64_t start, int64_t count) {
   if (sync_file_range(fd, start, count, all) == 0 || errno == EIO || errno == ENOSPC || errno == EDQUOT) return 0;
   return -1;
 }
+
+uint64_t clinux_device_number(unsigned major, unsigned minor) { return makedev(major, minor); }
 
 void clinux_close_from(int first) { syscall(SYS_close_range, first, ~0u, 0); }
 

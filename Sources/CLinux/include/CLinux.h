@@ -78,6 +78,9 @@ int clinux_ofd_is_locked(int fd, int64_t byte);
 // wrote, and are no failure here. 0, or -1 with errno.
 int clinux_write_back_range(int fd, int64_t start, int64_t count);
 
+// st_dev from its two parts.
+uint64_t clinux_device_number(unsigned major, unsigned minor);
+
 // Closes every descriptor from `first` on.
 void clinux_close_from(int first);
 
