@@ -80,7 +80,8 @@ struct MountServer {
       case .none: copies.onRead || copies.prefetches ? .always : .never
       }
     return CowDisk.Options(
-      maxOverlay: limit.map { $0 - min($0, image.scratchBytes) }, detectZeroes: settings.detectsZeroes, copyOnRead: onRead)
+      maxOverlay: limit.map { $0 - min($0, image.scratchBytes) }, detectZeroes: settings.detectsZeroes,
+      copyOnRead: onRead)
   }
 
   /// Says so where the overlay cannot take a whole image. What it takes is worth having all the same.

@@ -28,10 +28,11 @@ import Testing
 
     kill(server, SIGKILL)
     #expect(eventually { (try? image.bytes(0..<4096)) == nil })
-    #expect(eventually {
-      started.hear()
-      return started.end == "nbdkit was killed by signal 9"
-    })
+    #expect(
+      eventually {
+        started.hear()
+        return started.end == "nbdkit was killed by signal 9"
+      })
     image.prepareToEnd()
     #expect(!image.isAway)
   }
