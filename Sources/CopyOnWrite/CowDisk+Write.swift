@@ -160,7 +160,7 @@ extension CowDisk {
       var baseFailed = false
       do {
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)
-      } catch  where allocates && !baseFailed {
+      } catch _ where allocates && !baseFailed {
         // For want of space? The reservation says so, or the space is there now.
         try store.reserve(whole)
         try fill(whole, range, with: content, state: state, baseFailed: &baseFailed)

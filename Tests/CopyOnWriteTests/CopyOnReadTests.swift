@@ -201,6 +201,18 @@ import Testing
     #expect(difference(try disk.contents(), expected) == nil)
   }
 
+  @Test func `copies leave a sixteenth of the space, but no more than anybody needs in a hurry`() throws {
+    #expect(CowDisk.spareSpace(of: 0) == 0)
+    #expect(CowDisk.spareSpace(of: 16 << 20) == 1 << 20)
+    #expect(CowDisk.spareSpace(of: 4 << 30) == 256 << 20)
+    #expect(CowDisk.spareSpace(of: .max) == 256 << 20)
+    let disk = try disk(limit: 1 << 20)
+    _ = try disk.contents()
+    // They come in pieces of up to 128 KiB.
+    #expect((13 << 16...15 << 16).contains(disk.cachedBytes))
+    #expect(try disk.spaceForCopies() == 15 << 16 - disk.cachedBytes)
+  }
+
   @Test func `what was set aside stays so while copies give way`() throws {
     let disk = try disk(limit: UInt64(8 * Self.blockSize))
     _ = try disk.bytes(0..<UInt64(4 * Self.blockSize))

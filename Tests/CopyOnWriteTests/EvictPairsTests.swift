@@ -99,6 +99,36 @@
       try disk.expectSound()
     }
 
+    /// Those that are in the range itself are what it needs.
+    @Test func `copies elsewhere count as space for a reservation, its own do not`() throws {
+      _ = try disk.bytes(0..<4 * Self.blockSize)
+      #expect(disk.cachedBytes == 4 * Self.blockSize)
+      #expect(throws: Errno.noSpace) { try disk.reserve(0..<17 * Self.blockSize) }
+      #expect(disk.cachedBytes == 4 * Self.blockSize)
+      try disk.reserve(0..<16 * Self.blockSize)
+      try disk.zero(0..<16 * Self.blockSize)
+      _ = try disk.bytes(20 * Self.blockSize..<24 * Self.blockSize)
+      try disk.reserve(0..<16 * Self.blockSize)
+      #expect(throws: Errno.noSpace) { try disk.reserve(0..<17 * Self.blockSize) }
+      try disk.expectSound()
+    }
+
+    /// Without a limit it makes no room when a copy goes whose space was set aside.
+    @Test(arguments: [nil, limit])
+    func `copies whose space is set aside go only where there is a limit`(limit: UInt64?) throws {
+      let disk = try makeDisk(
+        over: base, blockSize: Int(Self.blockSize), access: .unmapped,
+        options: .init(maxOverlay: limit, copyOnRead: .always), faults: faults)
+      _ = try disk.bytes(0..<4 * Self.blockSize)
+      try disk.reserve(0..<4 * Self.blockSize)
+      faults.rules = [.init(call: .reserve, effect: .error(.noSpace))]
+      #expect(throws: Errno.noSpace) { try disk.write(filled(7, 65536), at: 2 << 20) }
+      faults.rules = []
+      #expect(disk.cachedBytes == (limit == nil ? 4 * Self.blockSize : 0))
+      #expect(disk.reserved.allocated == 4)
+      try disk.expectSound()
+    }
+
     @Test func `without copies that is an error`() throws {
       faults.rules = [.init(call: .reserve, effect: .error(.diskQuotaExceeded))]
       #expect(throws: Errno.diskQuotaExceeded) { try disk.write(filled(7, 65536), at: 2 << 20) }

@@ -150,6 +150,18 @@ import Testing
     #expect(disk.size == 3 * Self.size)
   }
 
+  @Test func `far beyond the end space can be set aside, too`() throws {
+    let disk = try makeDisk(over: base)
+    let place: UInt64 = 5 << 30
+    try disk.reserve(place..<place + 4096, growing: true)
+    #expect(disk.size == place + 4096 && disk.reserved.allocated == 1)
+    try disk.resize(to: 2 * place)
+    try disk.reserve(2 * place - 4096..<2 * place)
+    try disk.write([7], at: 2 * place - 1)
+    #expect(try disk.bytes(2 * place - 2..<2 * place) == [0, 7])
+    try disk.expectSound()
+  }
+
   @Test func `without growing, what lies beyond the end is left out`() throws {
     let disk = try makeDisk(over: base)
     try disk.reserve(Self.size - 4096..<2 * Self.size)

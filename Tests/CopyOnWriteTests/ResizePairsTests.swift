@@ -133,6 +133,27 @@ import Testing
     #expect(try setUp.disk.contents() == Array(setUp.base.bytes[..<Int(cut - 50)]) + zeros(50))
   }
 
+  @Test func `a trim of part of a block that a cut ends right before does nothing`() throws {
+    let setUp = try HoldableDisk()
+    try setUp.hold(at: setUp.extents) {
+      try $0.zero(2 * Self.blockSize..<2 * Self.blockSize + 200)
+    } while: {
+      try $0.resize(to: 2 * Self.blockSize)
+    }
+    #expect(setUp.disk.allocatedBytes == 0)
+  }
+
+  @Test func `a trim of whole blocks that a cut goes through ends where the disk does`() throws {
+    let setUp = try HoldableDisk()
+    try setUp.hold(at: setUp.extents) {
+      try $0.zero(0..<Self.size)
+    } while: {
+      try $0.resize(to: Self.blockSize + 100)
+    }
+    #expect(try setUp.disk.contents() == zeros(Int(Self.blockSize) + 100))
+    #expect(setUp.disk.map.state(of: 2) == .unallocated && setUp.disk.map.state(of: 3) == .unallocated)
+  }
+
   @Test func `a trim up to the end spares what is written behind it meanwhile`() throws {
     // The last block is half a block, and the trim of it counts as whole, until the disk grows.
     let size = Self.size - 8000

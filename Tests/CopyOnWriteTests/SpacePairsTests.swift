@@ -85,6 +85,37 @@
       #expect(used >= UInt64(Self.place.count))
     }
 
+    // MARK: First writes that leave their space to the file system
+
+    /// A store found no space, and neither did a call. A reservation finds some, if need be after what was stored before has
+    /// been written back.
+    @Test(arguments: [false, true])
+    func `a reservation has the last word on space`(needsWriteBack: Bool) throws {
+      // Elsewhere each first write begins with its reservation.
+      guard try File.scratch(in: scratchDirectory).storesAllocate else { return }
+      let disk = try makeDisk(over: base, faults: faults)
+      let noSpace = [FileCall.store, .write, .reserve].map { Faults.Rule(call: $0, effect: .error(.noSpace)) }
+      faults.rules = noSpace
+      let hasAsked = Atomic(false)
+      faults.visit { [faults] call, moment in
+        switch (call, moment) {
+        case (.reserve, .before) where !needsWriteBack: faults.rules = []
+        case (.reserve, .after): hasAsked.store(true, ordering: .sequentiallyConsistent)
+        case (.write, .before) where hasAsked.load(ordering: .sequentiallyConsistent): faults.rules = []
+        default: break
+        }
+      }
+      try disk.write([7], at: 5000)
+      faults.visit(nil)
+      #expect(faults.rules == [])
+      #expect(try disk.bytes(4999..<5002) == [base.bytes[4999], 7, base.bytes[5001]])
+      // Where there is none at all, that is said.
+      faults.rules = noSpace
+      #expect(throws: Errno.noSpace) { try disk.write([7], at: 50_000) }
+      faults.rules = []
+      try disk.expectSound()
+    }
+
     // MARK: Verbs that fail in the middle
 
     /// Lets that many calls pass, and fails all that follow.
