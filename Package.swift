@@ -61,7 +61,7 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "cowmount",
-      dependencies: ["BaseImage", "CopyOnWrite", "MountedDisk", arguments, system],
+      dependencies: ["BaseImage", "CopyOnWrite", "DiskIO", "MountedDisk", arguments, system],
       swiftSettings: strict),
     .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
     .testTarget(

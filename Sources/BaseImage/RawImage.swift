@@ -52,10 +52,10 @@ public final class RawImage: Image {
       case .other, .symbolicLink: throw ImageError.notAnImage(path)
       }
       let resolved = try path.resolved()
-      source = resolved.string
+      source = resolved.carrier
       access = try ImageAccess(of: file, status, at: resolved)
-      name = path.lastComponent?.string
-      namedPath = try path.resolvingParent().string
+      name = path.lastComponent.map { FilePath(root: nil, [$0]).carrier }
+      namedPath = try path.resolvingParent().carrier
       self.status = status
       self.size = size
       mayHaveHoles = status.kind == .regular && size > 0 && ((try? file.nextHole(from: 0)) ?? size) < size

@@ -48,7 +48,7 @@ public final class FuseSession {
     fuse_opt_add_arg(&arguments, "cowmount")
     for option in options {
       fuse_opt_add_arg(&arguments, "-o")
-      fuse_opt_add_arg(&arguments, option)
+      _ = option.withCarriedCString { fuse_opt_add_arg(&arguments, $0) }
     }
     var operations = makeOperations()
     let size = MemoryLayout.size(ofValue: operations)

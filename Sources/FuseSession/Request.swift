@@ -2,6 +2,7 @@
 // dropped answers EIO instead of leaving a process hanging.
 
 import CFuse
+import DiskIO
 import Glibc
 import SystemPackage
 
@@ -121,6 +122,6 @@ public struct Request: ~Copyable {
   ) -> Int {
     var attributes = attributes.raw
     let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
-    return fuse_add_direntry(raw, start, buffer.count, name, &attributes, off_t(next))
+    return name.withCarriedCString { fuse_add_direntry(raw, start, buffer.count, $0, &attributes, off_t(next)) }
   }
 }

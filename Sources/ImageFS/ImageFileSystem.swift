@@ -90,7 +90,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
 
   public override func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
     guard directoryAttributes != nil, parent == rootInode else { return request.fail(.notDirectory) }
-    guard self.name.withCString({ strcmp($0, name) }) == 0, let attributes = attributes(of: fileInode) else {
+    guard self.name.withCarriedCString({ strcmp($0, name) }) == 0, let attributes = attributes(of: fileInode) else {
       return request.replyNoEntry()
     }
     request.reply(entry: attributes)

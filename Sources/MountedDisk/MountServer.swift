@@ -56,7 +56,7 @@ struct MountServer {
       over: image, in: .scratch(adopting: scratch), geometry: settings.geometry, options: diskOptions(over: image))
     checkSpace(for: image, in: disk, link)
     let (fileSystem, name) = try makeFileSystem(disk, image)
-    link.send(.mountable(name: Array(name.utf8)))
+    link.send(.mountable(name: name.carriedBytes))
     guard case .message(let wire, .some(let device)) = link.socket.receive(), case .device? = KeeperMessage(wire) else {
       return 1
     }

@@ -1,6 +1,7 @@
 // What is copied from an image to the overlay without having been written.
 
 internal import ArgumentParser
+internal import DiskIO
 internal import MountedDisk
 internal import SystemPackage
 
@@ -27,7 +28,7 @@ struct CopyOptions: ParsableArguments {
   var settings: CopySettings {
     var settings = CopySettings()
     settings.onRead = cowOnRead
-    settings.onReadWhile = cowOnReadWhile.map { FilePath($0) }
+    settings.onReadWhile = cowOnReadWhile.map { FilePath(carriedBy: $0) }
     settings.prefetches = prefetch
     return settings
   }

@@ -2,6 +2,7 @@
 // one line on standard error that begins with the command's name.
 
 internal import ArgumentParser
+internal import DiskIO
 internal import Glibc
 internal import MountedDisk
 
@@ -24,10 +25,20 @@ struct Cowmount: ParsableCommand {
       return
     }
     do {
-      var command = try command(from: Array(CommandLine.arguments.dropFirst()))
+      var command = try command(from: arguments)
       try command.run()
     } catch {
       end(with: error)
+    }
+  }
+
+  /// The command line without the program's name. (CommandLine.arguments repairs what is no UTF-8.)
+  private static var arguments: [String] {
+    (1..<max(1, Int(CommandLine.argc))).compactMap { index in
+      CommandLine.unsafeArgv[index].map { word in
+        // SAFETY: the system ends each word with a NUL, and nobody changes it.
+        String(carrying: UnsafeBufferPointer(start: word, count: strlen(word)).map { UInt8(bitPattern: $0) })
+      }
     }
   }
 

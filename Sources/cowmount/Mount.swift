@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import CopyOnWrite
+internal import DiskIO
 internal import MountedDisk
 internal import SystemPackage
 
@@ -118,7 +119,7 @@ struct Mount: ParsableCommand {
 
   private static func isFileName(_ name: String) -> Bool {
     // In bytes: a slash with an accent behind it is a slash to the kernel.
-    !name.utf8.contains(UInt8(ascii: "/")) && name != "." && name != ".." && (1...255).contains(name.utf8.count)
+    !name.utf8.contains(UInt8(ascii: "/")) && name != "." && name != ".." && (1...255).contains(name.carriedBytes.count)
   }
 
   func run() throws {
@@ -132,10 +133,10 @@ struct Mount: ParsableCommand {
     var source = source.settings(image)
     source.sharesWithWriters = forceShare
     source.avoidsCache = baseCache == .none
-    var settings = MountSettings(source, at: FilePath(mountpoint), geometry: geometry)
+    var settings = MountSettings(source, at: FilePath(carriedBy: mountpoint), geometry: geometry)
     settings.window = window.settings
     settings.name = name
-    settings.overlay = memory ? .memory : .directory(overlayDir.map { FilePath($0) })
+    settings.overlay = memory ? .memory : .directory(overlayDir.map { FilePath(carriedBy: $0) })
     settings.maxOverlay = maxOverlay?.bytes
     settings.detectsZeroes = detectZeroes == .on
     settings.copies = copy.settings

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import BaseImage
+internal import DiskIO
 internal import Glibc
 
 struct ServerOptions: ParsableArguments {
@@ -46,7 +47,7 @@ struct ServerOptions: ParsableArguments {
 
   /// Says what is wrong where a URI of another kind was meant. A file can have such a name.
   static func refuseOtherSchemes(_ image: String) throws(ServerError) {
-    guard let end = image.firstRange(of: "://"), access(image, F_OK) == -1 else { return }
+    guard let end = image.firstRange(of: "://"), image.withCarriedCString({ access($0, F_OK) }) == -1 else { return }
     let scheme = image[..<end.lowerBound]
     guard scheme.wholeMatch(of: /[A-Za-z][A-Za-z0-9+.-]*/) != nil else { return }
     throw .scheme(image, String(scheme))

@@ -2,6 +2,7 @@
 
 public import ArgumentParser
 internal import BaseImage
+internal import DiskIO
 public import MountedDisk
 internal import SystemPackage
 
@@ -70,7 +71,7 @@ struct SourceOptions: ParsableArguments {
   private func location(_ image: String) -> SourceSettings.Location {
     if let command = ServerCommand(command) { return .command(command) }
     if let uri = NbdURI(image) { return .server(uri) }
-    return .file(FilePath(image))
+    return .file(FilePath(carriedBy: image))
   }
 
   /// Checks what the image is together with the options.

@@ -19,10 +19,12 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd"),
     .target(name: "CLinux"),
     .target(name: "CNbd"),
+    .target(name: "Threads", dependencies: [system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
     .target(
-      name: "BaseImage", dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", system],
+      name: "BaseImage",
+      dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Threads", system],
       swiftSettings: strict),
     // What needs no libfuse of it.
     .target(name: "FuseSession", dependencies: ["DiskIO", system]),

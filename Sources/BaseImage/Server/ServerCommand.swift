@@ -1,5 +1,6 @@
 // A program that serves an image by NBD, and where it is.
 
+internal import DiskIO
 internal import Glibc
 
 /// A command line of a server, which gets its socket in the way of systemd's socket activation (sd_listen_fds(3)), as nbdkit
@@ -24,13 +25,15 @@ public struct ServerCommand: Equatable, Sendable {
   func file() throws(ServerCommandError) -> String {
     let program = words.first ?? ""
     if program.contains("/") {
-      guard access(program, F_OK) == 0 else { throw ServerCommandError(name: program, problem: .missing) }
+      guard program.withCarriedCString({ access($0, F_OK) }) == 0 else {
+        throw ServerCommandError(name: program, problem: .missing)
+      }
       return program
     }
     let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
     for directory in path.split(separator: ":") {
       let file = "\(directory)/\(program)"
-      if access(file, X_OK) == 0 { return file }
+      if file.withCarriedCString({ access($0, X_OK) }) == 0 { return file }
     }
     throw ServerCommandError(name: program, problem: .missing)
   }

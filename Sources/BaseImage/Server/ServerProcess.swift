@@ -103,8 +103,8 @@ final class ServerProcess {
     let pidName = "LISTEN_PID="
     let pid = strdup(pidName + String(repeating: " ", count: 24))
     environment += [strdup("LISTEN_FDS=1"), pid, nil]
-    let arguments = words.map { strdup($0) } + [nil]
-    let path = strdup(file)
+    let arguments = words.map { $0.withCarriedCString { strdup($0) } } + [nil]
+    let path = file.withCarriedCString { strdup($0) }
     defer { for text in environment + arguments + [path] { free(text) } }
     return environment.withUnsafeBufferPointer { environment in
       arguments.withUnsafeBufferPointer { arguments in

@@ -53,7 +53,7 @@ private func unescape(_ text: String) -> String? {
 /// Each line is one mount or none, and what the kernel writes for a path is read as that path.
 func fuzzMountTable(_ input: inout Input) {
   let text = input.text()
-  let entries = MountTable.parse(text)
+  let entries = MountTable.parse(Array(text.utf8))
   require(entries.count <= text.utf8.split(separator: UInt8(ascii: "\n")).count, "\(entries.count) mounts")
   for entry in entries { require(!entry.device.utf8.contains(UInt8(ascii: " ")), "the device is '\(entry.device)'") }
 
@@ -66,7 +66,7 @@ func fuzzMountTable(_ input: inout Input) {
   let written = String(decoding: escaped, as: UTF8.self)
   let line = "36 35 98:0 / /\(written) rw - fuse.cowmount \(written) rw\n"
   let path = FilePath("/" + String(decoding: name, as: UTF8.self))
-  require(MountTable.parse(line).map(\.mountpoint) == [path], "\(path) is read as \(MountTable.parse(line))")
+  require(MountTable.parse(Array(line.utf8)).map(\.mountpoint) == [path], "\(path) is read as \(MountTable.parse(Array(line.utf8)))")
 }
 
 /// Any name is one string: quoted, without control characters, and the same when read again.
