@@ -1,5 +1,6 @@
 // A server that was started for the mount, and what the image says of it.
 
+import DiskIO
 import Glibc
 import SystemPackage
 import Testing
@@ -20,6 +21,8 @@ import Testing
     #expect(!image.isAway)
 
     kill(server, SIGSTOP)
+    // Told and not yet done, it may still answer.
+    #expect(eventually { (try? File.readText("/proc/\(server)/stat"))?.contains(") T ") ?? false })
     #expect(throws: Errno.ioError) { try image.bytes(0..<4096) }
     #expect(image.isAway)
     kill(server, SIGCONT)
