@@ -32,8 +32,8 @@ final class SessionState: Sendable {
   let isOver = Atomic(false)
   /// The workers' memory for requests.
   let requestMemory = RequestMemory()
-  /// Whether the watcher wants to hear of the next request. So it looks round while there is work, and an idle mount
-  /// uses no time at all.
+  /// Whether whoever polls ``wakeUp`` is to be woken by the next request: the one who looks round while there is work.
+  /// Without a request it is not woken, so an idle mount uses no time at all.
   let watcherRests = Atomic(false)
   /// How often the file is open for writing.
   let writers = Atomic(0)
@@ -41,7 +41,7 @@ final class SessionState: Sendable {
   let heldBack = HeldBackErrors()
   /// Workers that serve.
   let workerCount = Atomic(0)
-  /// Wakes whoever waits for readiness and for the end: a counter to poll for.
+  /// Wakes whoever waits for readiness, for the next request or for the end: a counter to poll for.
   let wakeUp: File
 
   init(fileSystem: FileSystem, isReadOnly: Bool) throws(Errno) {
