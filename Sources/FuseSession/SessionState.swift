@@ -1,16 +1,7 @@
 // What libfuse's callbacks reach through their one pointer, and what is agreed with the kernel when a mount begins.
 //
-// Measured, and left: requests over io_uring (libfuse 3.18, Linux 6.14). libfuse then serves with threads of its own, one
-// bound to each processor, and a request goes to the thread of the processor that it comes from. With two processors and
-// queues of 8 or 32 entries, four direct 4 KiB readers at once were 1.8 times as fast, and two at depth 16 twice; but one
-// client at depth 32 lost an eighth of its reads, a sixth of a mix and over a quarter of its writes, and 1 MiB reads at depth
-// 8 lost half. One client at depth 1, and buffered writes, showed nothing beyond the noise. Queues of 1 entry lost more.
-//
-// It would cost more than speed. A worker that waits for a write-back holds up its processor's queue, and with it that very
-// write-back: a seek after a write hung. The child that asks for the write-back inherits the rings, and these hold the
-// device: when the server had ended, the child and the seek hung on, and could not be killed. Replies are copied out of the
-// overlay's mapping in this process, where an I/O error is SIGBUS and not EIO to the reader. Each entry of each queue takes
-// 1 MiB of memory from the beginning. And libfuse ends those threads in its own loops only.
+// Requests over io_uring (libfuse 3.18) are left out: they made four small readers 1.8 times as fast, cost one client at depth
+// 32 an eighth of its reads, and let a seek hang that nobody could kill (Tests/Benchmarks/README.md).
 
 import CFuse
 import CLinux
