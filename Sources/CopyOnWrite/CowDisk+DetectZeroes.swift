@@ -1,10 +1,8 @@
 // Writing zeros without keeping them: blocks that a write fills with zeros entirely become zero blocks.
 //
-// The check ends at the first byte that is not zero. With an overlay in memory and direct writes, data written again took 1.02
-// times as long with it, in pieces of 1 MiB and at random of 4 KiB at depth 32 (within the noise); zeros were written 9 times
-// as fast the first time (9.5 against 1.0 GiB/s), and 2.6 times into blocks that were there. It is off by default all the
-// same, as in QEMU: a block that was written, and so has its space, would lose it when zeros are written, and with a full
-// overlay the next write to it fails.
+// The check ends at the first byte that is not zero, and costs data nothing that can be measured; zeros are written 9 times as
+// fast the first time (Tests/Benchmarks/README.md). It is off by default all the same, as in QEMU: a block that was written,
+// and so has its space, would lose it when zeros are written, and with a full overlay the next write to it fails.
 
 internal import DiskIO
 internal import Glibc

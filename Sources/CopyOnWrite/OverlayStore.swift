@@ -12,16 +12,12 @@
 // small first write leaves it to that, and the file system allocates later, in order and many blocks at once. If that fails,
 // a reservation, which tries harder, has the last word.
 //
-// Measured: sequential writes of 1 MiB into blocks that were written back meanwhile cost half the processor time by pwrite
-// (0.31 against 0.64 s a GiB), and a fifth more where all pages are still mapped.
+// Large writes by pwrite cost half the processor time of stores. Which writes go which way, and how much is reserved, was
+// measured: Tests/Benchmarks/README.md.
 //
-// Measured, and left: pwrite for small first writes, too, is a sixth faster then and a quarter slower when the block is
-// written next, because the page still has to be mapped. Large first writes in pieces of 1 MiB make later stores two to
-// three times as dear as in pieces of 16 KiB. Reserving 64 KiB around each first write makes random writes take up to 16
-// times their space, for less than leaving the space to the file system gives.
-//
-// Where the kernel's pages are larger than the blocks, nothing is stored into the mapping. Where the file system cannot reserve, or the mapping does not reach
-// (no address space, a disk that grew far beyond its first size), the same calls use pread and pwrite.
+// Where the kernel's pages are larger than the blocks, nothing is stored into the mapping. Where the file system cannot
+// reserve, or the mapping does not reach (no address space, a disk that grew far beyond its first size), the same calls use
+// pread and pwrite.
 
 internal import DiskIO
 internal import SystemPackage

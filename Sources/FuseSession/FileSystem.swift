@@ -115,7 +115,7 @@ open class FileSystem: @unchecked Sendable {
     request.fail(.isDirectory)
   }
 
-  /// Takes all of `bytes` at `offset`, which may be beyond the end of the file.
+  /// Takes all of `bytes` at `offset`, which may be beyond the end of the file: then the file grows.
   ///
   /// - Parameter wasHeldBack: whether the writer has had its answer, and the bytes come from the kernel's cache.
   open func write(

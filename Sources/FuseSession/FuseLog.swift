@@ -35,7 +35,8 @@ enum FuseLog {
     }
   }
 
-  /// Runs `body` and adds what it, or a program that it starts, writes to standard error. While no other thread is there.
+  /// Runs `body` and adds what it, or a program that it starts, writes to standard error. Only while
+  /// the process has one thread.
   static func capturingStandardError<Result>(_ body: () -> Result) -> Result {
     guard let capture = try? File.scratchInMemory() else { return body() }
     let original = dup(STDERR_FILENO)

@@ -36,7 +36,7 @@ public struct KernelCache: Sendable {
     return isDone
   }
 
-  /// Notes that a write was refused which the kernel had held back.
+  /// Notes that a write failed which the kernel had held back: its writer was told of success before.
   public func refused(_ error: Errno) { state.heldBack.add(error) }
 
   /// Before Linux 6.16 the kernel copies what it writes back, and waiting for write-back waits for the copying alone: the

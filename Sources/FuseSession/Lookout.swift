@@ -1,5 +1,5 @@
-// Looking round now and then, on a thread of its own: what is looked at may hang, such as an image on another mount whose
-// server does not answer, and who waits for the end must not hang with it.
+// Looking round now and then, on a thread of its own, because what is looked at may hang: an image can be on another mount
+// whose server does not answer. Whoever waits for the end of this mount must not hang with it.
 
 import Glibc
 import Synchronization

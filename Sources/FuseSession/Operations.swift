@@ -37,7 +37,7 @@ func makeOperations() -> fuse_lowlevel_ops {
         $0.writers.add(1, ordering: .acquiringAndReleasing)
       }
     }
-    // Who gave up waiting does not close it either.
+    // Whoever opened it gave up waiting, and the kernel will not release what was never open.
     if !Request(request).reply(open: info), isWriter {
       state._withUnsafeGuaranteedRef { _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing) }
     }

@@ -1,16 +1,7 @@
 // What libfuse's callbacks reach through their one pointer, and what is agreed with the kernel when a mount begins.
 //
-// Measured, and left: requests over io_uring (libfuse 3.18, Linux 6.14). libfuse then serves with threads of its own, one
-// bound to each processor, and a request goes to the thread of the processor that it comes from. With two processors and
-// queues of 8 or 32 entries, four direct 4 KiB readers at once were 1.8 times as fast, and two at depth 16 twice; but one
-// client at depth 32 lost an eighth of its reads, a sixth of a mix and over a quarter of its writes, and 1 MiB reads at depth
-// 8 lost half. One client at depth 1, and buffered writes, showed nothing beyond the noise. Queues of 1 entry lost more.
-//
-// It would cost more than speed. A worker that waits for a write-back holds up its processor's queue, and with it that very
-// write-back: a seek after a write hung. The child that asks for the write-back inherits the rings, and these hold the
-// device: when the server had ended, the child and the seek hung on, and could not be killed. Replies are copied out of the
-// overlay's mapping in this process, where an I/O error is SIGBUS and not EIO to the reader. Each entry of each queue takes
-// 1 MiB of memory from the beginning. And libfuse ends those threads in its own loops only.
+// Requests over io_uring (libfuse 3.18) are left out: they made four small readers 1.8 times as fast, cost one client at depth
+// 32 an eighth of its reads, and let a seek hang that nobody could kill (Tests/Benchmarks/README.md).
 
 import CFuse
 import CLinux
@@ -32,8 +23,8 @@ final class SessionState: Sendable {
   let isOver = Atomic(false)
   /// The workers' memory for requests.
   let requestMemory = RequestMemory()
-  /// Whether the watcher wants to hear of the next request. So it looks round while there is work, and an idle mount
-  /// uses no time at all.
+  /// Whether whoever polls ``wakeUp`` is to be woken by the next request: the one who looks round while there is work.
+  /// Without a request it is not woken, so an idle mount uses no time at all.
   let watcherRests = Atomic(false)
   /// How often the file is open for writing.
   let writers = Atomic(0)
@@ -41,7 +32,7 @@ final class SessionState: Sendable {
   let heldBack = HeldBackErrors()
   /// Workers that serve.
   let workerCount = Atomic(0)
-  /// Wakes whoever waits for readiness and for the end: a counter to poll for.
+  /// Wakes whoever waits for readiness, for the next request or for the end: a counter to poll for.
   let wakeUp: File
 
   init(fileSystem: FileSystem, isReadOnly: Bool) throws(Errno) {

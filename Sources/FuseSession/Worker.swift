@@ -1,11 +1,8 @@
 // The threads that serve a session: each takes a request, answers it, and takes the next. Each has its own memory for
 // answers, so that serving allocates nothing and shares nothing.
 //
-// A worker that has answered sleeps in the kernel until the next request. Looking for it for up to 30 µs before that, as
-// QEMU's threads do, was tried on two processors, with poll(2), for one worker at a time: fsync after each 4 KiB became 1.35
-// times as fast and reads one by one 1.0 to 1.25 times, but two readers at once only 0.8 times, because then the processor
-// is a reader's; yielding it, or not looking while another worker serves, left neither the gain nor the loss. Two workers
-// instead of four changed nothing for cold random reads: 14.0 against 13.7 thousand a second, as xmount has.
+// A worker that has answered sleeps in the kernel until the next request. Looking for it for 30 µs before that made one
+// reader at most 1.25 times as fast and two readers 0.8 times (Tests/Benchmarks/README.md).
 
 import CFuse
 import CLinux

@@ -43,7 +43,7 @@ struct Background: ~Copyable {
   /// A descriptor that has an error to poll for when nobody waits any more.
   var descriptor: CInt { readyPipe }
 
-  /// Lets go of terminal and directory, and lets the parent go.
+  /// Lets go of terminal and directory, and has the parent exit with success.
   ///
   /// - Returns: false where nobody waits any more: the user gave up, so the mount is not wanted.
   borrowing func ready() -> Bool {

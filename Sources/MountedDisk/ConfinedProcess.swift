@@ -20,10 +20,10 @@ final class ConfinedProcess {
   ///
   /// - Parameters:
   ///   - kept: descriptors that it keeps, besides the first three.
-  ///   - standard: whether it keeps those, too; else they lead nowhere.
+  ///   - standard: whether it keeps those, too; else they lead to /dev/null.
   ///   - confinement: what it may still do.
-  ///   - prepare: what needs rights that it gives up: reads no byte from outside.
-  ///   - body: what it does. It must not return to what it was forked from: the process ends with the status.
+  ///   - prepare: what it does before it gives up its rights. Reads no byte from outside.
+  ///   - body: what it does without them. The process ends with the status that this returns.
   static func start(
     keeping kept: [CInt], standard: Bool, _ confinement: Confinement, prepare: () throws -> Void,
     body: (KeeperLink) -> CInt
@@ -34,8 +34,8 @@ final class ConfinedProcess {
     let id = fork()
     guard id != -1 else { throw .current }
     guard id == 0 else { return ConfinedProcess(id: id, socket: mine) }
-    // A socket for the log.
     clinux_stand_apart("cowmount-serve")
+    // What it logs from here on, the keeper writes.
     let link = KeeperLink(its)
     Log.send(to: .keeper(link))
     let descriptors = (kept + [its.descriptor]).sorted()
@@ -49,7 +49,7 @@ final class ConfinedProcess {
       link.send(.failed(text: "\(error)", isUsage: false, serverMayHaveEnded: false))
       _exit(1)
     }
-    // The keeper may have ended before its end was asked to be told.
+    // The keeper may have ended before the kernel was asked to kill this process then.
     guard getppid() == parent else { _exit(1) }
     let status = body(link)
     fflush(nil)
@@ -61,7 +61,8 @@ final class ConfinedProcess {
     socket.send(message.wire, passing: descriptor)
   }
 
-  /// Ends it at once, and waits for that. Not for one that may wait for what cannot be interrupted.
+  /// Kills it, and waits until it is gone. Not for a process that may be in an uninterruptible wait (D): the caller would
+  /// wait with it.
   func kill() {
     Glibc.kill(id, SIGKILL)
     while waitpid(id, nil, 0) == -1, errno == EINTR {}
@@ -81,7 +82,7 @@ func leadStandardDescriptorsNowhere() {
 struct Confinement: Sendable {
   /// What it does.
   var role: clinux_role
-  /// Who it is; nil: nobody that there is, where it is root's.
+  /// Who it becomes, where this process may change its user; nil: a number that nobody else has.
   var identity: (user: uid_t, group: gid_t)?
   /// Files and directories that it may read, where its role is to open any.
   var readable: [FilePath] = []
@@ -111,7 +112,7 @@ struct Confinement: Sendable {
   }
 }
 
-/// A process that would have kept rights.
+/// A process that could not give up all of its rights.
 struct ConfinementError: Error, CustomStringConvertible {
   let step: String
   let error: Errno

@@ -14,7 +14,7 @@ enum HeldSource {
   case file(RawImage)
   case server(NbdURI)
   case started(StartedServer)
-  /// The process that reads it alone has it.
+  /// A file that this process has closed: the one that reads it has it open.
   case handedOver
 
   // MARK: With rights
@@ -31,7 +31,7 @@ enum HeldSource {
         let logger = Logger(label: "cowmount")
         logger.warning("\(file.source): its file system has no direct reads, so --base-cache none does nothing")
       }
-      // What the user calls a virtual disk needs no look to be one; it is looked at all the same, for what is wrong with it.
+      // Also what the user says is a virtual disk: the process without rights looks at its header before qemu-nbd does.
       self = .file(file)
     }
   }

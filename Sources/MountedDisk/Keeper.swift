@@ -8,7 +8,8 @@
 //     └ nbd-minder        where the image needs a server: starts it and ends it (CLinux/Server.c)
 //
 // What happens when one of them dies: the kernel kills the serving process with the keeper, and the guard clears the mount
-// away; without the serving process the keeper does that; without the guard the keeper ends the mount itself.
+// away; without the serving process the keeper has the guard do that; without the guard the keeper starts another one, and
+// ends the mount.
 
 public import BaseImage
 internal import CLinux
@@ -63,7 +64,7 @@ class Keeper {
         if case .file = source { self.source = .handedOver }
         return
       }
-      // It has said all that it was for.
+      // It was needed for no more than to say so.
       process.kill()
       try startServer(for: format)
     }

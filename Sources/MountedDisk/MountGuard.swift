@@ -51,7 +51,7 @@ final class MountGuard {
     while waitpid(id, nil, 0) == -1, errno == EINTR {}
   }
 
-  /// What became of the mount, by the status that it ended with.
+  /// What became of the mount, as the guard's exit status.
   enum Outcome: CInt {
     case gone = 0
     case covered = 2
@@ -74,7 +74,7 @@ final class MountGuard {
         }
       case .nonsense: break
       case .end:
-        // The keeper was killed, perhaps before it told; then a mount of ours that nobody serves is the one.
+        // The keeper was killed, perhaps before it told which mount is ours: then it is one that came since the guard began.
         return detach(mount ?? mountpoint.findMount(besides: others), mountpoint).rawValue
       }
     }

@@ -125,7 +125,8 @@ final class MountKeeper: Keeper {
     try waitUntilServing(standing)
   }
 
-  /// From then on the server alone has the device: when it ends, the kernel knows.
+  /// Gives the FUSE device to the server, which alone has it from then on: when it ends, the kernel ends the mount's
+  /// requests.
   private func hand(over device: consuming File) throws {
     guard let process else { throw MountFailure("the process that reads \(sourceName) is gone") }
     process.send(.device, passing: device.descriptor)
@@ -322,7 +323,8 @@ final class MountKeeper: Keeper {
     case -1: process?.send(.wroteBack(id: id, isDone: false))
     case 0:
       clinux_stand_apart("cowmount-sync")
-      // What it is for is done when it has told so; its end closes the file, which the seek that asked keeps locked.
+      // The answer goes out before the file is closed, which this process does by ending: closing waits for the file's lock,
+      // and the seek that asked holds that until it has its answer.
       process?.send(.wroteBack(id: id, isDone: hasWrittenBack(start, count)))
       _exit(0)
     default: writers.insert(child)

@@ -22,9 +22,9 @@ final class Prefetch: Sendable {
 
   /// Most bytes that are asked of the image at once.
   private static let chunk: UInt64 = 1 << 20
-  /// After somebody else's read the image is left alone for so long,
+  /// How long the image is left alone after somebody else's read.
   private static let politeness = Duration.milliseconds(20)
-  /// but never for longer than this.
+  /// How long it is left alone at most, however many reads come.
   private static let patience = Duration.seconds(1)
   /// How long the end of a mount waits for what is being copied.
   private static let farewell = Duration.seconds(2)

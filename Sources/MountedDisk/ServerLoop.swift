@@ -15,7 +15,7 @@ final class ServerLoop {
   private let disk: CowDisk
   private let prefetch: Prefetch?
   private let statistics: MountStatistics
-  /// Whether requests come, so that it is time to look round now and then.
+  /// Whether requests came since ``FuseSession/rest()``. Only then are there looks round, so an idle mount uses no time.
   private var isBusy = false
 
   /// Milliseconds between two looks round.

@@ -88,7 +88,7 @@ public struct MountSettings: Sendable {
   public var allowsNonEmpty = false
   /// Threads that serve; nil: what suits machine and image.
   public var threads: Int?
-  /// Mount options for libfuse, one each, for what the mount table is to show as mounted.
+  /// Gives the mount options for libfuse, one each, from the name of the image in the mount table.
   public var fuseOptions: @Sendable (_ image: String) -> [String] = { _ in [] }
   /// Whether to stay in the foreground.
   public var staysInForeground = false

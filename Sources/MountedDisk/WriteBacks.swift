@@ -21,7 +21,7 @@ final class WriteBacks: @unchecked Sendable {
   /// - Parameters:
   ///   - start: the first byte.
   ///   - count: how many bytes; 0 for all.
-  ///   - isWanted: asked again and again while waiting.
+  ///   - isWanted: asked again and again, whether to go on waiting.
   /// - Returns: whether it is done.
   func ask(_ start: UInt64, _ count: UInt64, _ isWanted: () -> Bool) -> Bool {
     lock.take()

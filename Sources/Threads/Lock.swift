@@ -1,4 +1,4 @@
-// A lock that one can wait under, for as long as one likes. (Synchronization's Mutex has no condition to wait for.)
+// A lock, and conditions to wait for under it until a time. (Synchronization's Mutex has no condition.)
 
 internal import Glibc
 
@@ -36,7 +36,7 @@ public struct Lock: ~Copyable, @unchecked Sendable {
 
 /// Something to wait for under a lock.
 public struct Condition: ~Copyable, @unchecked Sendable {
-  // SAFETY: as above.
+  // SAFETY: as with Lock, a fixed address from init to deinit, and it synchronises itself.
   private let condition: UnsafeMutablePointer<pthread_cond_t>
 
   /// Creates one that nobody waits for.
@@ -55,7 +55,8 @@ public struct Condition: ~Copyable, @unchecked Sendable {
     condition.deallocate()
   }
 
-  /// Lets go of the lock until it is signalled or the time has come; may return without a reason.
+  /// Lets go of the lock and waits until ``signal()`` is called or the time has come; may return without a reason. The
+  /// caller has the lock before and afterwards.
   public func wait(_ lock: borrowing Lock, until end: Moment) {
     var time = end.timespec
     pthread_cond_timedwait(condition, lock.mutex, &time)

@@ -1,4 +1,5 @@
-// Times by the clock that stands still while the machine sleeps, as pthreads wait by it.
+// Points in time by the monotonic clock, which nobody sets, and which stands still while the machine is suspended.
+// ``Condition`` waits by the same clock.
 
 internal import Glibc
 
@@ -29,7 +30,7 @@ public struct Moment: Comparable, Sendable {
     return Moment(nanoseconds: overflow || overflow2 ? .max : sum)
   }
 
-  /// Milliseconds from now to then, rounded up, as poll(2) takes them; 0 where it is over.
+  /// Milliseconds from now to then, rounded up, as poll(2) takes them; 0 where that time is past.
   public var milliseconds: CInt {
     let left = nanoseconds - Moment.now.nanoseconds
     return left <= 0 ? 0 : CInt(clamping: left / 1_000_000 + 1)

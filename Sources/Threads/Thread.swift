@@ -5,6 +5,7 @@ public import SystemPackage
 
 /// Starts a thread that runs `body` and ends.
 ///
+/// - Returns: the thread, which the caller joins or detaches.
 /// - Throws: the error of `pthread_create` (`.resourceTemporarilyUnavailable`).
 public func startThread(_ body: sending @escaping () -> Void) throws(Errno) -> pthread_t {
   final class Job {
