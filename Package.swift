@@ -2,7 +2,7 @@
 import PackageDescription
 
 // Imports point one way: cowmount → MountedDisk → {BaseImage, ImageFS} → {CopyOnWrite, FuseSession} → DiskIO →
-// {Threads, CLinux}. Only FuseSession sees libfuse.
+// CLinux, and Threads below all that wait. Only FuseSession sees libfuse.
 
 let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
@@ -51,7 +51,7 @@ let package = Package(
       name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", "Threads", system, logging],
       swiftSettings: besideLibfuse),
     .target(
-      name: "ImageFS", dependencies: ["CopyOnWrite", "FuseSession", "DiskIO", system, logging],
+      name: "ImageFS", dependencies: ["CLinux", "CopyOnWrite", "FuseSession", "DiskIO", system, logging],
       swiftSettings: besideLibfuse),
     .target(
       name: "MountedDisk",

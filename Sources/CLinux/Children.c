@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "Children.h"
 
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,11 +8,6 @@
 void clinux_stand_apart(const char *name) {
   setsid();
   prctl(PR_SET_NAME, name);
-}
-
-int clinux_die_with_parent(int parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  return getppid() == parent ? 0 : -1;
 }
 
 void clinux_close_others(const int *kept, int count) {

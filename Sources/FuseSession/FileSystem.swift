@@ -82,9 +82,6 @@ open class FileSystem: @unchecked Sendable {
   /// Creates a file system that answers nothing.
   public init() {}
 
-  /// Attributes of the root where that is a regular file, else nil.
-  open var rootFile: InodeAttributes? { nil }
-
   /// Finds `name` in the directory `parent`: answer an entry or that there is none.
   open func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
     request.replyNoEntry()

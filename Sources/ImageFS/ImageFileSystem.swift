@@ -78,10 +78,6 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
     }
   }
 
-  public override var rootFile: InodeAttributes? {
-    fileInode == rootInode ? attributes(of: rootInode) : nil
-  }
-
   /// Never less than there is data: tar and cp take a file without blocks for a hole. What lies in both base and overlay
   /// is counted twice, up to the file's size.
   private func sectors(size: UInt64) -> UInt64 {

@@ -2,13 +2,8 @@
 #ifndef CLINUX_CHILDREN_H
 #define CLINUX_CHILDREN_H
 
-#include <stdint.h>
-
 // Gives the process a name (15 bytes) and a session of its own, away from the terminal and its signals.
 void clinux_stand_apart(const char *name);
-
-// Has this process killed when its parent, which is expected to be `parent`, has ended. 0, or -1 where it has already.
-int clinux_die_with_parent(int parent);
 
 // Closes every descriptor above 2 but `count` of them, which are in ascending order.
 void clinux_close_others(const int *kept, int count);
