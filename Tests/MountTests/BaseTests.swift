@@ -55,9 +55,11 @@ extension Mounted {
     @Test func descriptorIsReadOnly() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 1 << 20, mode: 0o644))
       try mount.open().write(Pattern().bytes(1000), at: 0)
-      let bases = try mount.daemon.descriptors().filter { $0.target == mount.image.path }
+      let bases = try mount.daemon.server.descriptors().filter { $0.target == mount.image.path }
       #expect(bases.count == 1, "\(bases)")
-      for base in bases { #expect(try mount.daemon.flags(of: base.number) & Int(O_ACCMODE) == Int(O_RDONLY)) }
+      for base in bases {
+        #expect(try mount.daemon.server.flags(of: base.number) & Int(O_ACCMODE) == Int(O_RDONLY))
+      }
     }
 
     @Test func unnamedOverlay() async throws {
