@@ -42,13 +42,17 @@ extension Mountpoint {
   /// The mount that this process made here since `others` were all that there were; nil where there is none.
   ///
   /// Somebody who owns the directory may have put something else in the place meanwhile, but no mount that is root's.
-  public func findMount(besides others: Set<UInt64>) -> StandingMount? {
-    guard let top = try? File.place(pinned.name, in: pinned.parent.descriptor), let id = try? top.mountID(),
-      !others.contains(id),
-      let entry = try? MountTable().entry(id: id), entry.type == "fuse" || entry.type.utf8.starts(with: "fuse.".utf8),
-      entry.options.split(separator: ",").contains("user_id=\(getuid())")
-    else { return nil }
-    return StandingMount(entry)
+  ///
+  /// - Parameter isDead: whether it must be one that nobody serves.
+  public func findMount(besides others: Set<UInt64>, isDead: Bool = false) -> StandingMount? {
+    if let top = try? File.place(pinned.name, in: pinned.parent.descriptor),
+      let mount = top.mount(besides: others, isDead: isDead)
+    {
+      return mount
+    }
+    // It was renamed before something was mounted on it.
+    guard let path = pinned.place.path, let top = try? File.place(path) else { return nil }
+    return top.mount(besides: others, isDead: isDead)
   }
 
   /// The root of a mount of ours. While it is held, nobody can unmount it but lazily.
@@ -76,6 +80,15 @@ extension Mountpoint {
 }
 
 extension File {
+  /// The mount of this user's that it is on.
+  fileprivate func mount(besides others: Set<UInt64>, isDead: Bool) -> StandingMount? {
+    guard let id = try? mountID(), !others.contains(id), let entry = try? MountTable().entry(id: id),
+      entry.type == "fuse" || entry.type.utf8.starts(with: "fuse.".utf8),
+      entry.options.split(separator: ",").contains("user_id=\(getuid())"), !isDead || isOnDeadMount
+    else { return nil }
+    return StandingMount(entry)
+  }
+
   fileprivate func isRoot(of mount: StandingMount) -> Bool {
     guard let id = try? mountID(), id == mount.id, let entry = try? MountTable().entry(id: id) else { return false }
     return mount.isEntry(entry)

@@ -56,9 +56,12 @@ final class ConfinedProcess {
     _exit(status)
   }
 
-  /// Sends a message.
-  func send(_ message: KeeperMessage, passing descriptor: CInt = -1) {
-    socket.send(message.wire, passing: descriptor)
+  /// Sends a message. Does not wait for a process that does not listen: the keeper has to hear others.
+  ///
+  /// - Returns: whether it was sent.
+  @discardableResult
+  func send(_ message: KeeperMessage, passing descriptor: CInt = -1) -> Bool {
+    socket.send(message.wire, passing: descriptor, canBeDropped: true)
   }
 
   /// Ends it at once, and waits for that. Not for one that may wait for what cannot be interrupted.
