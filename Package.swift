@@ -77,7 +77,8 @@ let package = Package(
         "cowmount", "BaseImage", "CopyOnWrite", "DiskIO", "FuseSession", "MountedDisk", arguments, logging, system,
       ],
       swiftSettings: besideLibfuse),
-    .testTarget(name: "MountTests", dependencies: ["CLinux", subprocess, system], swiftSettings: strict),
+    .testTarget(
+      name: "MountTests", dependencies: ["CConfinementProbe", "CLinux", subprocess, system], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -41,11 +41,13 @@ int64_t clinux_receive_message(int socket, void *bytes, size_t room, int *passed
   union control control = {0};
   struct msghdr message = {
       .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  *passed = -1;
+  // Without room for descriptors, the kernel lets go of those that are sent.
+  if (!passed) message.msg_control = NULL, message.msg_controllen = 0;
   ssize_t received;
   do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   while (received == -1 && errno == EINTR);
-  if (received == -1) return -1;
+  if (received == -1 || !passed) return received;
+  *passed = -1;
   struct cmsghdr *header = CMSG_FIRSTHDR(&message);
   if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
       header->cmsg_len == CMSG_LEN(sizeof(int)))

@@ -36,19 +36,22 @@ public enum Detachment: Equatable, Sendable {
 }
 
 extension Mountpoint {
-  /// The numbers of all mounts that there are.
-  public static var present: Set<UInt64> { Set(((try? MountTable().entries) ?? []).map(\.id)) }
-
-  /// The mount that this process made here since `others` were all that there were; nil where there is none.
+  /// The mount that this process made here; nil where there is none.
   ///
-  /// Somebody who owns the directory may have put something else in the place meanwhile, but no mount that is root's.
-  public func findMount(besides others: Set<UInt64>) -> StandingMount? {
-    guard let top = try? File.place(pinned.name, in: pinned.parent.descriptor), let id = try? top.mountID(),
-      !others.contains(id),
-      let entry = try? MountTable().entry(id: id), entry.type == "fuse" || entry.type.utf8.starts(with: "fuse.".utf8),
-      entry.options.split(separator: ",").contains("user_id=\(getuid())")
-    else { return nil }
-    return StandingMount(entry)
+  /// What stood here before is known by its number, which is nobody else's as long as the place is pinned. (Others' numbers
+  /// come and go.) Somebody who owns the directory may have put something else in the place, but no mount that is root's.
+  ///
+  /// - Parameter isDead: whether it must be one that nobody serves.
+  public func findMount(isDead: Bool = false) -> StandingMount? {
+    guard let before = try? pinned.place.mountID() else { return nil }
+    if let top = try? File.place(pinned.name, in: pinned.parent.descriptor),
+      let mount = top.mount(besides: before, isDead: isDead)
+    {
+      return mount
+    }
+    // It was renamed before something was mounted on it.
+    guard let path = pinned.place.path, let top = try? File.place(path) else { return nil }
+    return top.mount(besides: before, isDead: isDead)
   }
 
   /// The root of a mount of ours. While it is held, nobody can unmount it but lazily.
@@ -76,6 +79,15 @@ extension Mountpoint {
 }
 
 extension File {
+  /// The mount of this user's that it is on.
+  fileprivate func mount(besides before: UInt64, isDead: Bool) -> StandingMount? {
+    guard let id = try? mountID(), id != before, let entry = try? MountTable().entry(id: id),
+      entry.type == "fuse" || entry.type.utf8.starts(with: "fuse.".utf8),
+      entry.options.split(separator: ",").contains("user_id=\(getuid())"), !isDead || isOnDeadMount
+    else { return nil }
+    return StandingMount(entry)
+  }
+
   fileprivate func isRoot(of mount: StandingMount) -> Bool {
     guard let id = try? mountID(), id == mount.id, let entry = try? MountTable().entry(id: id) else { return false }
     return mount.isEntry(entry)

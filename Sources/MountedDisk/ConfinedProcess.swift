@@ -56,9 +56,12 @@ final class ConfinedProcess {
     _exit(status)
   }
 
-  /// Sends a message.
-  func send(_ message: KeeperMessage, passing descriptor: CInt = -1) {
-    socket.send(message.wire, passing: descriptor)
+  /// Sends a message. Does not wait for a process that does not listen: the keeper has to hear others.
+  ///
+  /// - Returns: whether it was sent.
+  @discardableResult
+  func send(_ message: KeeperMessage, passing descriptor: CInt = -1) -> Bool {
+    socket.send(message.wire, passing: descriptor, canBeDropped: true)
   }
 
   /// Kills it, and waits until it is gone. Not for a process that may be in an uninterruptible wait (D): the caller would

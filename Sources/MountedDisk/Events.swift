@@ -35,6 +35,13 @@ final class Events {
   /// The descriptor by which the starter waits; -1 where nobody does.
   var starter: CInt = -1
 
+  /// Whether SIGCHLD came and was not told.
+  private var areChildrenDue = false
+  /// Messages that were taken in a row.
+  private var said = 0
+  /// More than a process can have sent before it ended: whoever says more goes on talking, and others come first for once.
+  private static let mostInARow = 4096
+
   /// Signals that end a mount.
   static let endings = [SIGINT, SIGTERM, SIGHUP]
   /// The signal that asks how things are.
@@ -69,17 +76,28 @@ final class Events {
       waits.append(pollfd(fd: copyCondition?.descriptor ?? -1, events: Int16(POLLIN), revents: 0))
       waits.append(pollfd(fd: starter, events: 0, revents: 0))
       waits += (imageServer?.descriptors ?? []).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-      let count = poll(&waits, nfds_t(waits.count), deadline?.milliseconds ?? -1)
-      if count == 0 { return .timeout }
-      guard count > 0 else { continue }
-      // Messages first: what a process said before it ended is heard before its end.
-      if waits[1].revents != 0, let message = takeMessage() { return .message(message) }
+      let count = poll(&waits, nfds_t(waits.count), areChildrenDue ? 0 : deadline?.milliseconds ?? -1)
+      if count == 0, !areChildrenDue { return .timeout }
+      guard count >= 0 else { continue }
       if waits[0].revents != 0 {
         switch clinux_take_signal(signals.descriptor) {
         case 0: break
-        case SIGCHLD: return .children
+        case SIGCHLD:
+          areChildrenDue = true
+          said = 0
         case let signal: return .signal(signal)
         }
+      }
+      // What a process said before it ended is heard before its end.
+      if waits[1].revents != 0, said < Self.mostInARow {
+        said += 1
+        if let message = takeMessage() { return .message(message) }
+        continue
+      }
+      said = 0
+      if areChildrenDue {
+        areChildrenDue = false
+        return .children
       }
       if waits[2].revents != 0 { return .copyCondition }
       if waits[3].revents & Int16(POLLERR | POLLHUP) != 0 { return .abandoned }

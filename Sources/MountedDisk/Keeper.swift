@@ -77,7 +77,12 @@ class Keeper {
       switch events.next() {
       case .message(let message):
         switch message {
-        case .virtualDisk(let format): return format
+        case .virtualDisk(let format):
+          // What the user calls something else is no virtual disk, whatever its reader has come to say.
+          guard settings.format == nil || settings.format == .disk(format) else {
+            throw MountFailure("the process that reads \(sourceName) takes it for \(format)")
+          }
+          return format
         case .failed(let text, let isUsage, let serverMayHaveEnded):
           throw reason(serverMayHaveEnded) ?? MountFailure(text, isUsage: isUsage)
         case _ where isDone(message): return nil

@@ -36,7 +36,9 @@ public enum Log {
   /// Logs a line.
   static func write(_ level: Logger.Level, _ label: String, _ text: String) {
     switch outlet.withLock({ $0 }) {
-    case .standardError: Console.write("\(label): \(text.printable)\n")
+    case .standardError where Console.hasRoom: Console.write("\(label): \(text.printable)\n")
+    // Who does not read must not keep the mount from being served and ended.
+    case .standardError: break
     case .system: clinux_syslog(priority(of: level), (label == "cowmount" ? text : "\(label): \(text)").printable)
     case .keeper(let link): link.send(.log(level, label: label, text))
     }
@@ -78,6 +80,12 @@ public enum Console {
   public static func complain(_ message: String) {
     let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
     write("cowmount: \(line.printable)\n")
+  }
+
+  /// Whether a line can be written without waiting for long: for a reader who is stopped, or a terminal.
+  fileprivate static var hasRoom: Bool {
+    var wait = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+    return poll(&wait, 1, 100) != 0
   }
 
   /// Writes all of `text`, unbuffered; who closed standard error does not want it.

@@ -194,9 +194,11 @@ final class MessageSocket: Sendable {
   /// - Parameters:
   ///   - passed: a descriptor to send with it; none where -1.
   ///   - canBeDropped: not to wait where the other end does not read.
-  func send(_ wire: Wire, passing passed: CInt = -1, canBeDropped: Bool = false) {
+  /// - Returns: whether it was sent.
+  @discardableResult
+  func send(_ wire: Wire, passing passed: CInt = -1, canBeDropped: Bool = false) -> Bool {
     let bytes = wire.bytes
-    _ = clinux_send_message(descriptor, bytes, bytes.count, passed, canBeDropped ? 1 : 0)
+    return clinux_send_message(descriptor, bytes, bytes.count, passed, canBeDropped ? 1 : 0) == 0
   }
 
   /// What was received.
@@ -209,10 +211,15 @@ final class MessageSocket: Sendable {
   }
 
   /// Waits for the next message.
-  func receive() -> Received {
+  ///
+  /// - Parameter takesDescriptor: whether one may come with it. Who does not expect any must not end up with a stranger's.
+  func receive(takesDescriptor: Bool = false) -> Received {
     var bytes = [UInt8](repeating: 0, count: Wire.largest)
     var passed: CInt = -1
-    let count = clinux_receive_message(descriptor, &bytes, bytes.count, &passed)
+    let count =
+      takesDescriptor
+      ? clinux_receive_message(descriptor, &bytes, bytes.count, &passed)
+      : clinux_receive_message(descriptor, &bytes, bytes.count, nil)
     guard count > 0 else { return .end }
     bytes.removeLast(bytes.count - Int(count))
     guard let wire = Wire(bytes) else {

@@ -26,8 +26,15 @@ final class MountGuard {
   /// Starts it, before anything is mounted.
   static func start(at mountpoint: Mountpoint) throws(Errno) -> MountGuard {
     let (mine, its) = try MessageSocket.pair()
+    // What stops a whole service reaches all its processes at once; this one must outlive that to do what it is for.
+    var all = sigset_t()
+    var before = sigset_t()
+    sigfillset(&all)
+    pthread_sigmask(SIG_SETMASK, &all, &before)
     let id = fork()
-    guard id != -1 else { throw .current }
+    let error = Errno.current
+    if id != 0 { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    guard id != -1 else { throw error }
     guard id == 0 else { return MountGuard(id: id, socket: mine) }
     clinux_stand_apart("cowmount-guard")
     let kept = (mountpoint.descriptors + [its.descriptor]).sorted()
@@ -51,17 +58,44 @@ final class MountGuard {
     while waitpid(id, nil, 0) == -1, errno == EINTR {}
   }
 
-  /// What became of the mount, as the guard's exit status.
+  /// How it ended; nil while it has not.
+  func end() -> End? {
+    var status: CInt = 0
+    switch waitpid(id, &status, WNOHANG) {
+    case 0: return nil
+    case id where status & 0x7f == 0: return Outcome(rawValue: (status >> 8) & 0xff).map(End.done) ?? .killed
+    // -1 where it was asked for before.
+    default: return .killed
+    }
+  }
+
+  /// How it ended.
+  enum End: Equatable {
+    /// It did what it was told to.
+    case done(Outcome)
+    /// It did not.
+    case killed
+  }
+
+  /// What became of the mount, by the status that it ended with.
   enum Outcome: CInt {
     case gone = 0
     case covered = 2
     case refused
+
+    init(_ detachment: Detachment) {
+      self =
+        switch detachment {
+        case .gone: .gone
+        case .covered: .covered
+        case .refused: .refused
+        }
+    }
   }
 
   // MARK: The process
 
   private static func stand(_ socket: MessageSocket, _ mountpoint: Mountpoint) -> CInt {
-    let others = Mountpoint.present
     var mount: StandingMount?
     while true {
       switch socket.receive() {
@@ -74,18 +108,14 @@ final class MountGuard {
         }
       case .nonsense: break
       case .end:
-        // The keeper was killed, perhaps before it told which mount is ours: then it is one that came since the guard began.
-        return detach(mount ?? mountpoint.findMount(besides: others), mountpoint).rawValue
+        // The keeper was killed, perhaps before it told; then a mount of ours that nobody serves is the one. One that is
+        // served is another's.
+        return detach(mount ?? mountpoint.findMount(isDead: true), mountpoint).rawValue
       }
     }
   }
 
   private static func detach(_ mount: StandingMount?, _ mountpoint: Mountpoint) -> Outcome {
-    guard let mount else { return .gone }
-    switch mountpoint.detach(mount) {
-    case .gone: return .gone
-    case .covered: return .covered
-    case .refused: return .refused
-    }
+    mount.map { Outcome(mountpoint.detach($0)) } ?? .gone
   }
 }

@@ -115,9 +115,8 @@ final class MountKeeper: Keeper {
       if settings.format == nil { try server.checkFiles() }
       server.tell { [logger] in logger.warning("\($0)") }
     }
-    let others = Mountpoint.present
     let device = try session.mount(at: mountpoint)
-    standing = mountpoint.findMount(besides: others)
+    standing = mountpoint.findMount()
     guard let standing else { throw FuseError.displaced(mountpoint.path) }
     guardian.watch(standing)
     standing.raiseLimits()
@@ -160,17 +159,22 @@ final class MountKeeper: Keeper {
   }
 
   private func waitUntilServing(_ standing: StandingMount) throws {
+    var corrector: pid_t?
     while true {
       switch events.next() {
       case .message(.serving(let size, let modified)):
-        if !mountpoint.isDirectory, !mount.isReadOnly { try correctFile(standing, size: size, modified: modified) }
-        return
+        if mountpoint.isDirectory || mount.isReadOnly { return }
+        if corrector == nil { corrector = try correctFile(standing, size: size, modified: modified) }
       case .message(.failed(let text, let isUsage, _)): throw MountFailure(text, isUsage: isUsage)
       case .message(let message): take(message)
       case .signal(let signal) where Events.endings.contains(signal): throw MountFailure("interrupted")
       case .abandoned: throw MountFailure("interrupted")
       case .children:
         if let end = processEnd() { throw MountFailure("the process that serves \(sourceName) \(end)") }
+        var status: CInt = 0
+        guard let id = corrector, waitpid(id, &status, WNOHANG) == id else { continue }
+        if status != 0 { throw FuseError.uncorrected(mountpoint.path, Errno(rawValue: (status >> 8) & 0xff)) }
+        return
       case let event: take(event)
       }
     }
@@ -179,18 +183,26 @@ final class MountKeeper: Keeper {
   /// The kernel makes up the root's attributes before it knows anybody to ask. With the writeback cache it then trusts its
   /// own size and times of a regular file, and would show an empty one: so they are set, as a user would set them, and the
   /// server answers that. (A mount that cannot be written to has no such cache.)
-  private func correctFile(_ standing: StandingMount, size: UInt64, modified: Timestamp) throws {
+  ///
+  /// - Returns: a process that does it, since the answer may never come. It ends with the error, or 0.
+  private func correctFile(_ standing: StandingMount, size: UInt64, modified: Timestamp) throws -> pid_t {
     guard let root = mountpoint.root(of: standing) else { throw FuseError.displaced(mountpoint.path) }
+    guard let size = off_t(exactly: size) else { throw FuseError.uncorrected(mountpoint.path, .fileTooLarge) }
     let times = [timespec(tv_sec: 0, tv_nsec: Int(clinux_utime_omit)), modified.timespec]
+    let child = fork()
+    guard child != -1 else { throw Errno.current }
+    guard child == 0 else { return child }
+    clinux_stand_apart("cowmount-sync")
     let isDone = root.link.withPlatformString { link in
-      truncate(link, off_t(size)) == 0 && utimensat(AT_FDCWD, link, times, 0) == 0
+      truncate(link, size) == 0 && utimensat(AT_FDCWD, link, times, 0) == 0
     }
-    if !isDone { throw FuseError.uncorrected(mountpoint.path, .current) }
+    _exit(isDone ? 0 : errno)
   }
 
   // MARK: Serving
 
   private func serve(isWanted: Bool) throws {
+    if guardian.end() != nil { renewGuard() }
     if !isWanted { return try end() }
     while true {
       switch events.next() {
@@ -201,10 +213,8 @@ final class MountKeeper: Keeper {
       case .children:
         reapWriters()
         if let end = processEnd() { return try serverEnded(end) }
-        if waitpid(guardian.id, nil, WNOHANG) == guardian.id {
+        if guardian.end() != nil {
           logger.error("the process that takes the mount down was killed; the mount ends")
-          guardian = try MountGuard.start(at: mountpoint)
-          if let standing { guardian.watch(standing) }
           return try end()
         }
       case let event: take(event)
@@ -255,7 +265,8 @@ final class MountKeeper: Keeper {
   private func end() throws {
     process?.send(.prepareToEnd)
     let isGone = detachAndWait()
-    process?.send(.stop)
+    // One that does not listen will not end by itself.
+    if let process, !process.send(.stop) { Glibc.kill(process.id, SIGKILL) }
     while process != nil {
       switch events.next() {
       case .signal(let signal) where Events.endings.contains(signal): abandon()
@@ -271,16 +282,31 @@ final class MountKeeper: Keeper {
     guard let standing else { return true }
     guardian.detach()
     while true {
-      switch events.next() {
-      case .signal(let signal) where Events.endings.contains(signal): abandon()
-      case .children:
-        _ = processEnd()
-        var status: CInt = 0
-        guard waitpid(guardian.id, &status, WNOHANG) == guardian.id else { continue }
-        return tell(MountGuard.Outcome(rawValue: (status >> 8) & 0xff) ?? .refused, standing)
-      case let event: take(event)
+      // Before waiting: it may have been killed long ago.
+      switch guardian.end() {
+      case .done(let outcome): return tell(outcome, standing)
+      case .killed where renewGuard(): guardian.detach()
+      // Nothing is left to wait with.
+      case .killed: return tell(MountGuard.Outcome(mountpoint.detach(standing)), standing)
+      case nil:
+        switch events.next() {
+        case .signal(let signal) where Events.endings.contains(signal): abandon()
+        case .children: _ = processEnd()
+        case let event: take(event)
+        }
       }
     }
+  }
+
+  /// Starts another guard in place of one that was killed.
+  ///
+  /// - Returns: whether that worked.
+  @discardableResult
+  private func renewGuard() -> Bool {
+    guard let another = try? MountGuard.start(at: mountpoint) else { return false }
+    guardian = another
+    if let standing { guardian.watch(standing) }
+    return true
   }
 
   private func tell(_ outcome: MountGuard.Outcome, _ standing: StandingMount) -> Bool {
@@ -302,14 +328,11 @@ final class MountKeeper: Keeper {
     process?.send(.abandon)
     let deadline = Moment.now + .seconds(1)
     var isServed = process != nil
-    var isGuarded = waitpid(guardian.id, nil, WNOHANG) == 0
-    while isServed || isGuarded {
-      guard case .timeout = events.next(by: min(deadline, .now + .milliseconds(20))) else {
-        isServed = isServed && processEnd() == nil
-        isGuarded = isGuarded && waitpid(guardian.id, nil, WNOHANG) == 0
-        continue
-      }
-      if deadline <= .now { break }
+    var isGuarded = guardian.end() == nil
+    while isServed || isGuarded, deadline > .now {
+      _ = events.next(by: min(deadline, .now + .milliseconds(20)))
+      isServed = isServed && processEnd() == nil
+      isGuarded = isGuarded && guardian.end() == nil
     }
     _exit(0)
   }
@@ -318,6 +341,11 @@ final class MountKeeper: Keeper {
 
   /// Has the kernel write back a part of the file, by a process of its own, because that may take as long as it likes.
   private func writeBack(_ id: UInt64, _ start: UInt64, _ count: UInt64) {
+    reapWriters()
+    guard writers.count < mostWriters else {
+      process?.send(.wroteBack(id: id, isDone: false))
+      return
+    }
     let child = fork()
     switch child {
     case -1: process?.send(.wroteBack(id: id, isDone: false))
@@ -325,11 +353,15 @@ final class MountKeeper: Keeper {
       clinux_stand_apart("cowmount-sync")
       // The answer goes out before the file is closed, which this process does by ending: closing waits for the file's lock,
       // and the seek that asked holds that until it has its answer.
-      process?.send(.wroteBack(id: id, isDone: hasWrittenBack(start, count)))
+      let isDone = hasWrittenBack(start, count)
+      process?.socket.send(KeeperMessage.wroteBack(id: id, isDone: isDone).wire)
       _exit(0)
     default: writers.insert(child)
     }
   }
+
+  /// Each worker asks for one at a time; one whose asker has given up meanwhile may still be at it.
+  private var mostWriters: Int { 4 * max(mount.threads ?? 0, MountServer.mostThreads) }
 
   private func hasWrittenBack(_ start: UInt64, _ count: UInt64) -> Bool {
     guard let standing, let root = mountpoint.root(of: standing), let start = Int64(exactly: start),

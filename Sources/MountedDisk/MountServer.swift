@@ -57,7 +57,9 @@ struct MountServer {
     checkSpace(for: image, in: disk, link)
     let (fileSystem, name) = try makeFileSystem(disk, image)
     link.send(.mountable(name: name.carriedBytes))
-    guard case .message(let wire, .some(let device)) = link.socket.receive(), case .device? = KeeperMessage(wire) else {
+    guard case .message(let wire, .some(let device)) = link.socket.receive(takesDescriptor: true),
+      case .device? = KeeperMessage(wire)
+    else {
       return 1
     }
     var watch = Watch(image: image, disk: disk)
@@ -97,7 +99,8 @@ struct MountServer {
         """))
   }
 
-  private static let mostThreads = 16
+  /// Most workers, where the user asks for no number.
+  static let mostThreads = 16
 
   private func threads(for image: any Image) -> Int {
     settings.threads ?? (image.isRemote ? Self.mostThreads : min(Self.mostThreads, max(4, 2 * processors)))

@@ -55,6 +55,104 @@ extension Mounted {
       case hangUp = 1
     }
 
+    /// As `systemctl stop` does it: all at once, the one that takes the mount down first.
+    @Test func allAreToldToEnd() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096))
+      for process in mount.daemon.family { kill(process.pid, SIGTERM) }
+      try await mount.expectGone()
+    }
+
+    /// Between a mount and its end: the guard is killed at the very time that it is needed.
+    @Test func theGuardIsKilledAtTheEnd() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096))
+      kill(mount.daemon.pid, SIGSTOP)
+      kill(mount.daemon.guardian.pid, SIGKILL)
+      kill(mount.daemon.pid, SIGTERM)
+      kill(mount.daemon.pid, SIGCONT)
+      try await mount.expectGone()
+    }
+
+    /// A server that takes its time to begin.
+    private func beginSlowly(at place: String) async throws -> (
+      keeper: Daemon, go: String, end: Task<CommandResult, any Error>
+    ) {
+      let go = try sandbox.directory("go") + "/on"
+      let script = #"until [ -e "$0" ]; do sleep 0.05; done; exec nbdkit memory 1M"#
+      let arguments = ["--foreground", "--overlay-dir", try sandbox.directory("overlay"), place]
+      let end = Task {
+        try await attempt(Host.cowmount, arguments + ["[", "sh", "-c", script, go, "]"], limit: .seconds(30))
+      }
+      #expect(try await eventually { Daemon.find(mentioning: go).contains { $0.server.pid > 0 } })
+      return (try #require(Daemon.find(mentioning: go).first), go, end)
+    }
+
+    @Test(.needs(.program("nbdkit"))) func theGuardIsKilledAtTheBeginning() async throws {
+      let place = try sandbox.directory("mnt")
+      let (keeper, go, end) = try await beginSlowly(at: place)
+      kill(keeper.guardian.pid, SIGKILL)
+      try await Task.sleep(for: .milliseconds(100))
+      try TestFile(go, O_CREAT | O_WRONLY).close()
+      #expect(try await eventually { (try? entries(place)) == ["disk.img"] })
+      try await Task.sleep(for: .milliseconds(100))
+      kill(keeper.pid, SIGTERM)
+      #expect(try await eventually { !keeper.isAlive }, "it waits for one that is gone")
+      if keeper.isAlive { keeper.killAll() }
+      #expect(try await end.value.status == 0)
+      #expect(try MountEntry.at(place) == nil)
+    }
+
+    /// Who is killed before it has mounted leaves the mount alone that somebody else made there meanwhile.
+    @Test(.needs(.program("nbdkit"))) func anotherMountAtTheSamePlace() async throws {
+      let place = try sandbox.directory("mnt")
+      let (keeper, _, end) = try await beginSlowly(at: place)
+      let guardian = keeper.guardian
+      let mount = try await sandbox.mount(sandbox.image(size: 4096), at: place)
+      kill(keeper.pid, SIGKILL)
+      _ = try await end.value
+      #expect(try await eventually { !guardian.isAlive })
+      #expect(try MountEntry.at(place) != nil, "the other's mount is gone")
+      try expectBase(mount.open(), 0..<4096)
+    }
+
+    /// What stands there is ours, whatever its directory is called by now.
+    @Test(.needs(.root, .program("nbdkit"))) func theMountpointIsRenamedAtTheBeginning() async throws {
+      let parent = try sandbox.directory("parent")
+      mkdir(parent + "/mnt", 0o755)
+      let (keeper, go, end) = try await beginSlowly(at: parent + "/mnt")
+      rename(parent + "/mnt", parent + "/other")
+      mkdir(parent + "/mnt", 0o755)
+      try TestFile(go, O_CREAT | O_WRONLY).close()
+      #expect(try await eventually { (try? entries(parent + "/other")) == ["disk.img"] })
+      try await Task.sleep(for: .milliseconds(100))
+      kill(keeper.pid, SIGTERM)
+      #expect(try await end.value.status == 0)
+      #expect(try MountEntry.at(parent + "/other") == nil)
+    }
+
+    /// Whoever was to read standard error does not, which holds up neither the mount nor its end.
+    @Test func nobodyReadsTheLog() async throws {
+      var ends: [CInt] = [0, 0]
+      #expect(pipe(&ends) == 0)
+      defer { for end in ends { close(end) } }
+      _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
+      while write(ends[1], "x", 1) == 1 {}
+      _ = fcntl(ends[1], F_SETFL, 0)
+      let (place, image) = try (sandbox.directory("mnt"), sandbox.image(size: 4096).path)
+      let script = #"exec "$0" --foreground --verbose "$1" "$2" 2>"$3""#
+      let log = "/proc/\(getpid())/fd/\(ends[1])"
+      let end = Task {
+        try await attempt("sh", ["-euc", script, Host.cowmount, image, place, log], limit: .seconds(30))
+      }
+      #expect(try await eventually { (try? entries(place)) == ["disk.img"] })
+      let keeper = try #require(Daemon.find(mentioning: place).first)
+      try await Task.sleep(for: .milliseconds(300))
+      kill(keeper.pid, SIGTERM)
+      #expect(try await eventually { !keeper.isAlive }, "it waits for who does not read")
+      if keeper.isAlive { keeper.killAll() }
+      #expect(try await end.value.status == 0)
+      #expect(try MountEntry.at(place) == nil)
+    }
+
     /// What the keeper and the guard take beyond what they share with each other and the server.
     @Test(.needs(.root)) func memory() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 1 << 20))

@@ -14,7 +14,8 @@ int clinux_message_sockets(int ends[2]);
 // 0, or -1 with errno.
 int clinux_send_message(int socket, const void *bytes, size_t count, int passed, int must_not_wait);
 
-// Receives a message of up to `room` bytes. *passed is the descriptor that came with it, close-on-exec, or -1.
+// Receives a message of up to `room` bytes. *passed is the descriptor that came with it, close-on-exec, or -1;
+// where `passed` is NULL, none is taken.
 // Its length, 0 where the other end is closed, or -1 with errno.
 int64_t clinux_receive_message(int socket, void *bytes, size_t room, int *passed);
 

@@ -80,4 +80,10 @@ enum probe_act {
 // `number` is a descriptor, a port or a domain.
 int probe_act(const struct probe_setting *setting, enum probe_act act, const char *path, int number);
 
+// A descriptor of another process, as this one's own; -1 where that may not be had.
+int probe_take_descriptor(int process, int descriptor);
+
+// Sends a message, and with it the descriptor `passed` twice unless that is -1. Does not wait: -1 where there is no room.
+int probe_send(int socket, const void *bytes, size_t count, int passed);
+
 #endif
