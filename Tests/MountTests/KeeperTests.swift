@@ -55,6 +55,39 @@ extension Mounted {
       case hangUp = 1
     }
 
+    /// Who reads our messages may go away; that ends nothing.
+    @Test(.needs(.program("perl"))) func aReaderOfMessagesThatLeft() async throws {
+      let (image, place) = (try sandbox.image(size: 4096), try sandbox.directory("mnt"))
+      let script = #"pipe R, W; close R; open STDERR, ">&", \*W; $SIG{PIPE} = "DEFAULT"; exec @ARGV"#
+      let arguments = ["-e", script, Host.cowmount, "--foreground", "--verbose", image.path, place]
+      let running = Task { try await attempt("perl", arguments) }
+      #expect(try await eventually { try MountEntry.at(place) != nil })
+      try expectBase(TestFile(place + "/disk.img"), 0..<4096)
+      // It logs that, too.
+      kill(try #require(Daemon.find(mentioning: place).first).pid, SIGTERM)
+      let result = try await running.value
+      #expect(result.succeeded, "\(result)")
+      #expect(try MountEntry.at(place) == nil)
+    }
+
+    /// What each process has open, and none what another one needs: a death would go unnoticed.
+    @Test(.needs(.root)) func descriptors() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096))
+      try expectBase(mount.open(), 0..<4096)
+      func targets(_ process: Daemon) throws -> [String] {
+        try process.descriptors().filter { (Int($0.number) ?? 0) > 2 }.map { $0.target }
+      }
+      let (guardian, server) = (try targets(mount.daemon.guardian), try targets(mount.daemon.server))
+      #expect(guardian.count { $0.hasPrefix("socket:") } == 1 && guardian.count == 3, "\(guardian)")
+      #expect(server.count { $0.hasPrefix("socket:") } == 1, "\(server)")
+      #expect(!server.contains { $0.contains("signalfd") || $0.hasPrefix("pipe:") }, "\(server)")
+      for process in [mount.daemon.guardian, mount.daemon.server] {
+        for descriptor in try process.descriptors() where ["0", "1", "2"].contains(descriptor.number) {
+          #expect(descriptor.target == "/dev/null")
+        }
+      }
+    }
+
     /// What the keeper and the guard take beyond what they share with each other and the server.
     @Test(.needs(.root)) func memory() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 1 << 20))
