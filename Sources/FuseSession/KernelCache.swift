@@ -29,11 +29,9 @@ public struct KernelCache: Sendable {
   public func writeBack(from start: UInt64, to end: UInt64) -> Bool {
     guard Self.waitsForServer else { return false }
     // 0 bytes are all up to the end.
-    let isDone = ask(start, end > UInt64(Int64.max) ? 0 : end - start) {
+    return ask(start, end > UInt64(Int64.max) ? 0 : end - start) {
       !state.isStopping.load(ordering: .acquiring)
     }
-    state.heldBack.lose()
-    return isDone
   }
 
   /// Notes that a write failed which the kernel had held back: its writer was told of success before.

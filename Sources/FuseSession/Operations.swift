@@ -47,6 +47,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     if info.pointee.flags & O_ACCMODE != O_RDONLY {
       SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
         _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing)
+        $0.heldBack.forget()
       }
     }
     Request(request).succeed()

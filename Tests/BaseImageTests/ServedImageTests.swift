@@ -22,7 +22,7 @@ import Testing
 
     kill(server, SIGSTOP)
     // Told and not yet done, it may still answer.
-    #expect(eventually { (try? File.readText("/proc/\(server)/stat"))?.contains(") T ") ?? false })
+    #expect(eventually { (try? File.readText(FilePath("/proc/\(server)/stat")))?.contains(") T ") ?? false })
     #expect(throws: Errno.ioError) { try image.bytes(0..<4096) }
     #expect(image.isAway)
     kill(server, SIGCONT)

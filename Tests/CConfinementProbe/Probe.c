@@ -56,10 +56,23 @@ static void answer_landlock(int error) {
   install(code, sizeof code / sizeof *code);
 }
 
+static void die_of_flusher(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_IO_FLUSHER, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  install(code, sizeof code / sizeof *code);
+}
+
 // In the child.
 static void confine(const struct probe_setting *setting, struct probe_report *report) {
   int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
   if (setting->landlock_error) answer_landlock(setting->landlock_error);
+  if (setting->dies_of_flusher) die_of_flusher();
   // One to give up. Only root can take it.
   gid_t group = 1;
   syscall(SYS_setgroups, 1, &group);

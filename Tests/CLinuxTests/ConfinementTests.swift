@@ -62,6 +62,13 @@ import Testing
     #expect(child.act(PROBE_OPEN_READ, "/dev/null") == 0)
   }
 
+  /// Reclaim that waits for the process must not make it wait for reclaim: it asks for that, though few may.
+  @Test(arguments: Role.allCases) func asksToServeReclaim(_ role: Role) {
+    var child = Child(role)
+    child.diesOfFlusher = true
+    #expect(child.tryToConfine().end == SIGSYS)
+  }
+
   /// What cannot be done and should be is an error.
   @Test func failures() {
     var child = Child(.server)

@@ -35,6 +35,8 @@ struct Child {
   var program: String?
   /// What the kernel says to who asks for Landlock; 0: the truth.
   var landlockError: CInt = 0
+  /// Whether to ask to serve reclaim is its end.
+  var diesOfFlusher = false
   /// The line of its user namespace's maps.
   var map: String?
 
@@ -59,7 +61,7 @@ struct Child {
       return withUnsafePointer(to: &confinement) { confinement in
         var setting = probe_setting(
           confinement: confinement, is_another_user: isAnotherUser ? 1 : 0, map: UnsafePointer(map ?? nil),
-          landlock_error: landlockError)
+          landlock_error: landlockError, dies_of_flusher: diesOfFlusher ? 1 : 0)
         return body(&setting)
       }
     }

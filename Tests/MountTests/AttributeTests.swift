@@ -109,6 +109,7 @@ extension Mounted {
       let fresh = try space(of: mount)
       #expect(fresh.total == 32 << 20)
       #expect(fresh.free == 32 << 20)
+      #expect(fresh.available <= fresh.free, "the disk takes no more, however much the overlay's file system has")
       let file = try mount.open()
       try file.write(Pattern().bytes(4 << 20), at: 1 << 20)
       try file.sync()

@@ -41,9 +41,17 @@ extension Mounted {
       try await expectRefusal([sandbox.image(size: 1).path, "/dev/null"], naming: "/dev/null")
     }
 
-    @Test func notEmpty() async throws {
+    @Test func linksInACircle() async throws {
+      let directory = try sandbox.directory("links")
+      symlink("b", directory + "/a")
+      symlink("a", directory + "/b")
+      try await expectRefusal([sandbox.image(size: 1).path, directory + "/a"], naming: directory + "/a", "levels")
+    }
+
+    @Test(arguments: ["there", ".hidden", "...", "..hidden"])
+    func notEmpty(entry: String) async throws {
       let place = try sandbox.directory("mnt")
-      _ = try Image(place + "/there", size: 1)
+      _ = try Image(place + "/" + entry, size: 1)
       try await expectRefusal([sandbox.image(size: 1).path, place], naming: place, "empty", "--nonempty")
     }
 

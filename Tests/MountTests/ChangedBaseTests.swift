@@ -45,6 +45,17 @@ extension Mounted {
       #expect(lines.count == 1, "\(lines)")
     }
 
+    /// Nobody looks while nobody uses the mount, and again when somebody does.
+    @Test func isToldAfterAPause() async throws {
+      let image = try sandbox.image(size: 1 << 20, mode: 0o644)
+      let mount = try await Logging(image)
+      try expectBase(TestFile(mount.file, O_RDONLY), 0..<4096)
+      // Longer than from one look to the next.
+      try await Task.sleep(for: .seconds(6))
+      try await shell(#"echo x >>"$1""#, image.path)
+      #expect(try await mount.tells("the image \(image.path) changed under the mount"))
+    }
+
     @Test func whatItHasLostIsAnError() async throws {
       let image = try sandbox.image(size: 1 << 20, mode: 0o644)
       let mount = try await Logging(image)

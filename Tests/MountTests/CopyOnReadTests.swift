@@ -31,6 +31,23 @@ import Testing
       #expect(throws: Errno.ioError) { try file.read(4096, at: 3 << 20) }
     }
 
+    /// The file may be there from the beginning, or come and go by renaming.
+    @Test func copiesAreMadeWhileTheFileHasItsName() async throws {
+      let path = try sandbox.directory("condition") + "/slow"
+      try TestFile(path, O_CREAT | O_WRONLY).close()
+      let mount = try await Faulty("base-read:EIO", options: ["--cow-on-read-while", path])
+      let file = try mount.open()
+      try expectBase(file, 0..<1 << 20)
+      rename(path, path + ".not")
+      try expectBase(file, 1 << 20..<2 << 20)
+      rename(path + ".not", path)
+      try expectBase(file, 2 << 20..<3 << 20)
+      try mount.fail()
+      try expectBase(file, 0..<1 << 20)
+      #expect(throws: Errno.ioError) { try file.read(4096, at: 1 << 20) }
+      try expectBase(file, 2 << 20..<3 << 20)
+    }
+
     @Test func copiesAreMadeWhileThereIsTheFile() async throws {
       let path = try sandbox.directory("condition") + "/slow"
       let mount = try await Faulty("base-read:EIO", options: ["--cow-on-read-while", path])

@@ -52,6 +52,16 @@ extension Mounted {
       if dirty { #expect(throws: Errno.self) { try file.sync() } }
     }
 
+    /// What another program left is that one's to clear.
+    @Test func anotherProgramsStays() async throws {
+      let image = try sandbox.image(size: 4096)
+      let dead = try await sandbox.mount(image, "-o", "subtype=other")
+      try await dead.murder()
+      let result = try await attempt(Host.cowmount, [image.path, dead.place])
+      expectOneLine(result, naming: [dead.place, "cannot be cleared"], status: 1)
+      #expect(try MountEntry.at(dead.place)?.type == "fuse.other")
+    }
+
     /// A live one is not taken for dead.
     @Test func aLiveOneStays() async throws {
       let image = try sandbox.image(size: 130_000)

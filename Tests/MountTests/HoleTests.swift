@@ -81,6 +81,24 @@ extension Mounted {
       #expect(try file.nextHole(2 << 20) == 2 << 20 + 1)
     }
 
+    /// Where the kernel cannot be made to write back, because nobody gets at the file any more, or at another one only,
+    /// nothing is called a hole that may be data.
+    @Test(.needs(.root), arguments: [true, false])
+    func dirtyPagesOutOfReach(isFile: Bool) async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: Self.size, data: []))
+      let file = try mount.open()
+      if isFile {
+        try await sandbox.mountOther("--bind", try sandbox.image("other", size: 10).path, at: mount.file)
+      } else {
+        try await sandbox.mountOther("-t", "tmpfs", "none", at: mount.place)
+      }
+      // Not before: a program that is started closes its copy of the file, and that writes back.
+      try file.write([1], at: 2 << 20)
+      #expect(try file.nextData(0) != nil)
+      #expect(try file.nextHole(2 << 20) > 2 << 20)
+      file.close()
+    }
+
     @Test func clearedRanges() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: Self.size))
       let file = try mount.open()

@@ -25,6 +25,37 @@
         #expect(result.status < 128, "the reader hung: \(result)")
       }
 
+      /// While the image is still looked at, for as long as it takes: an interrupt, whoever waits for the mount gives up, or
+      /// the process that looks is killed.
+      @Test(arguments: ["keeper", "starter", "server"])
+      func endWhileTheImageIsLookedAt(victim: String) async throws {
+        let image = try sandbox.image(size: 1 << 20)
+        let (place, trigger) = (try sandbox.directory("mnt"), try sandbox.directory("trigger") + "/on")
+        try TestFile(trigger, O_CREAT | O_WRONLY).close()
+        let running = Task {
+          try await attempt(
+            debugBinary, [image.path, place], variables: ["COWMOUNT_TEST_FAULTS": "base-read:delay=60000@\(trigger)"],
+            limit: .seconds(20))
+        }
+        func all() -> [Daemon] { Daemon.find(mentioning: place) }
+        #expect(try await eventually { all().contains { $0.family.count == 3 } })
+        let keeper = try #require(all().first { $0.family.count == 3 })
+        let family = keeper.family
+        switch victim {
+        case "keeper": kill(keeper.pid, SIGTERM)
+        case "server": kill(keeper.server.pid, SIGKILL)
+        default: kill(try #require(all().first { $0 != keeper }).pid, SIGKILL)
+        }
+        #expect(try await eventually { family.allSatisfy { !$0.isAlive } }, "some of \(family) still run")
+        let result = try await running.value
+        switch victim {
+        case "keeper": expectOneLine(result, naming: ["killed by signal 15"], status: 1)
+        case "server": expectOneLine(result, naming: [image.path, "was killed by signal 9"], status: 1)
+        default: #expect(result.status == 128 + SIGKILL)
+        }
+        #expect(try MountEntry.at(place) == nil)
+      }
+
       /// A seek has the kernel write back what it holds, which hangs: neither a kill nor a second signal minds.
       @Test(arguments: [[SIGKILL], [SIGTERM, SIGTERM]])
       func endWhileASeekWaitsForWriteBack(signals: [CInt]) async throws {

@@ -40,6 +40,25 @@ extension Mounted {
       expectOneLine(result, naming: ["the process that serves the mount was killed by signal 9"], status: 1)
     }
 
+    /// Taking the mount down may hang; a second signal does not wait for it, and the guard goes on by itself.
+    @Test func aSecondSignalDoesNotWaitForTheGuard() async throws {
+      let (image, place) = (try sandbox.image(size: 4096), try sandbox.directory("mnt"))
+      let begun = try await attempt(Host.cowmount, [image.path, place])
+      #expect(begun.succeeded, "\(begun)")
+      let keeper = try #require(Daemon.find(mentioning: place).first)
+      let guardian = keeper.guardian
+      kill(guardian.pid, SIGSTOP)
+      kill(keeper.pid, SIGTERM)
+      // Two that are pending are one.
+      #expect(try await eventually { try keeper.status("ShdPnd") == "0000000000000000" })
+      try await Task.sleep(for: .milliseconds(200))
+      #expect(keeper.isAlive, "it did not wait for the guard")
+      kill(keeper.pid, SIGTERM)
+      #expect(try await eventually { !keeper.isAlive })
+      kill(guardian.pid, SIGCONT)
+      #expect(try await eventually { try !guardian.isAlive && MountEntry.at(place) == nil })
+    }
+
     /// Ctrl-C reaches all processes of the terminal's foreground; only the keeper is to do something about it.
     @Test(arguments: Events.allCases)
     private func othersIgnoreSignals(_ signal: Events) async throws {
@@ -151,6 +170,48 @@ extension Mounted {
       if keeper.isAlive { keeper.killAll() }
       #expect(try await end.value.status == 0)
       #expect(try MountEntry.at(place) == nil)
+    }
+
+    /// Who reads our messages may go away; that ends nothing.
+    @Test(.needs(.program("perl"))) func aReaderOfMessagesThatLeft() async throws {
+      let (image, place) = (try sandbox.image(size: 4096), try sandbox.directory("mnt"))
+      let script = #"pipe R, W; close R; open STDERR, ">&", \*W; $SIG{PIPE} = "DEFAULT"; exec @ARGV"#
+      let arguments = ["-e", script, Host.cowmount, "--foreground", "--verbose", image.path, place]
+      let running = Task { try await attempt("perl", arguments) }
+      #expect(try await eventually { try MountEntry.at(place) != nil })
+      try expectBase(TestFile(place + "/disk.img"), 0..<4096)
+      // It logs that, too.
+      kill(try #require(Daemon.find(mentioning: place).first).pid, SIGTERM)
+      let result = try await running.value
+      #expect(result.succeeded, "\(result)")
+      #expect(try MountEntry.at(place) == nil)
+    }
+
+    /// So may who reads a list.
+    @Test(.needs(.program("perl"), .program("sfdisk"))) func aReaderOfTheListThatLeft() async throws {
+      let image = try sandbox.image(size: 4 << 20, mode: 0o644)
+      try await shell(#"printf 'label: dos\nstart=2048, size=4096\n' | sfdisk --quiet "$1""#, image.path)
+      let script = #"pipe R, W; close R; open STDOUT, ">&", \*W; $SIG{PIPE} = "DEFAULT"; exec @ARGV"#
+      let result = try await attempt("perl", ["-e", script, Host.cowmount, "partitions", image.path])
+      #expect(result.succeeded && result.errors.isEmpty, "\(result)")
+    }
+
+    /// What each process has open, and none what another one needs: a death would go unnoticed.
+    @Test(.needs(.root)) func descriptors() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 4096))
+      try expectBase(mount.open(), 0..<4096)
+      func targets(_ process: Daemon) throws -> [String] {
+        try process.descriptors().filter { (Int($0.number) ?? 0) > 2 }.map { $0.target }
+      }
+      let (guardian, server) = (try targets(mount.daemon.guardian), try targets(mount.daemon.server))
+      #expect(guardian.count { $0.hasPrefix("socket:") } == 1 && guardian.count == 3, "\(guardian)")
+      #expect(server.count { $0.hasPrefix("socket:") } == 1, "\(server)")
+      #expect(!server.contains { $0.contains("signalfd") || $0.hasPrefix("pipe:") }, "\(server)")
+      for process in [mount.daemon.guardian, mount.daemon.server] {
+        for descriptor in try process.descriptors() where ["0", "1", "2"].contains(descriptor.number) {
+          #expect(descriptor.target == "/dev/null")
+        }
+      }
     }
 
     /// What the keeper and the guard take beyond what they share with each other and the server.

@@ -11,6 +11,9 @@ extension Mounted {
       let place = try sandbox.image("target", size: 17, mode: 0o644).path
       let mount = try await sandbox.mount(sandbox.image(size: 130_000), at: place)
       #expect(mount.file == place)
+      // What is seen is the image's, also what the kernel made up before it could ask; what it cannot know it keeps.
+      let (shown, base) = (try status(place), try status(mount.image.path))
+      #expect(shown.st_mtim.tv_sec == base.st_mtim.tv_sec && shown.st_mtim.tv_nsec == base.st_mtim.tv_nsec)
       let file = try mount.open()
       #expect(try file.size == 130_000)
       try file.write(Pattern(seed: 121).bytes(5000), at: 128_000)
@@ -40,6 +43,31 @@ extension Mounted {
       file.close()
       try await mount.unmount()
       try expectBase(TestFile(image.path, O_RDONLY), 0..<130_000)
+    }
+
+    /// Who may look into the directory may look into the mount.
+    @Test(.needs(.root)) func directory() async throws {
+      let place = try sandbox.directory("mnt")
+      chown(place, 77, 88)
+      chmod(place, 0o751)
+      let mount = try await sandbox.mount(sandbox.image(size: 10), at: place)
+      let shown = try status(place)
+      #expect(shown.st_mode == S_IFDIR | 0o751 && shown.st_uid == 77 && shown.st_gid == 88 && shown.st_nlink == 2)
+      try TestFile.check(chmod(place, 0o700))
+      #expect(try status(place).st_mode == S_IFDIR | 0o700)
+      try await mount.unmount()
+      #expect(try status(place).st_mode == S_IFDIR | 0o751)
+    }
+
+    /// The kernel reads ahead more than the 128 KiB of any FUSE mount, as far as the server agreed to take, and lets as much
+    /// be written before it waits as for a disk.
+    @Test(.needs(.root)) func limitsOfTheDevice() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 10))
+      let device = "/sys/class/bdi/\(try #require(try MountEntry.at(mount.place)).device)/"
+      for (name, value) in [("read_ahead_kb", "1024"), ("strict_limit", "0"), ("max_ratio", "100")] {
+        // Some kernels have no strict_limit.
+        if access(device + name, F_OK) == 0 { #expect(try readText(device + name) == value + "\n", "\(name)") }
+      }
     }
 
     @Test func nameOption() async throws {

@@ -48,6 +48,36 @@ extension Mounted {
       await sandbox.forceUnmount(parent + "/mnt")
     }
 
+    /// In a mount namespace of its own, the mount goes along where somebody outside renames its directory.
+    @Test(.needs(.program("unshare"), .program("nsenter"))) func renamedFromOutside() async throws {
+      let parent = try sandbox.directory("parent")
+      let (place, image, overlays) = (parent + "/mnt", try sandbox.image(size: 4096), try sandbox.directory("overlay"))
+      mkdir(place, 0o755)
+      let arguments = ["--mount", Host.cowmount, "--foreground", "--overlay-dir", overlays, image.path, place]
+      let running = Task { try await attempt("unshare", arguments) }
+      func mounts(_ keeper: Daemon) throws -> String { try readText("/proc/\(keeper.pid)/mountinfo") }
+      #expect(try await eventually { Daemon.find(mentioning: place).first.map { $0.family.count == 3 } ?? false })
+      let keeper = try #require(Daemon.find(mentioning: place).first)
+      let inside = "/proc/\(keeper.pid)/root"
+      #expect(try await eventually { access(inside + place + "/disk.img", F_OK) == 0 })
+      try TestFile.check(rename(place, place + ".moved"))
+      // Somebody else in the namespace still has it.
+      let witness = Task { try await attempt("nsenter", ["--mount=/proc/\(keeper.pid)/ns/mnt", "sleep", "1000"]) }
+      func sleeper() throws -> pid_t? {
+        let all = try entries("/proc").compactMap { pid_t($0) }
+        return all.first { (try? readText("/proc/\($0)/cmdline")) == "sleep\u{0}1000\u{0}" && isIn($0) }
+      }
+      func isIn(_ pid: pid_t) -> Bool { (try? mounts(Daemon(pid: pid)))?.contains(place + ".moved") ?? false }
+      #expect(try await eventually { try sleeper() != nil })
+      let other = try #require(try sleeper())
+      kill(keeper.pid, SIGTERM)
+      let result = try await running.value
+      #expect(result.succeeded && result.errors.isEmpty, "\(result)")
+      #expect(try !mounts(Daemon(pid: other)).contains(place + ".moved"))
+      kill(other, SIGKILL)
+      _ = try await witness.value
+    }
+
     // MARK: Attacks
 
     /// A symbolic link in a directory of somebody else is not followed as root, nor one that somebody else made.
@@ -64,6 +94,22 @@ extension Mounted {
       // Without a link, such a directory is as good as any.
       let mount = try await sandbox.mount(image, at: home + "/sub")
       #expect(try entries(mount.place) == ["disk.img"])
+    }
+
+    /// Whoever called sudo is trusted with the own links.
+    @Test func linkOfTheCaller() async throws {
+      let image = try sandbox.image(size: 4096)
+      let (home, target, overlays) = (
+        try sandbox.directory("home"), try sandbox.directory("target"), try sandbox.directory("overlay")
+      )
+      symlink(target, home + "/link")
+      chown(home, 65534, 65534)
+      lchown(home + "/link", 65534, 65534)
+      let result = try await attempt(
+        Host.cowmount, ["--overlay-dir", overlays, image.path, home + "/link"], variables: ["SUDO_UID": "65534"])
+      #expect(result.succeeded, "\(result)")
+      #expect(try MountEntry.at(target)?.type == "fuse.cowmount")
+      try await run("umount", target)
     }
 
     /// Somebody who owns the directory swaps the file that is mounted on for a link to another; root truncated that.

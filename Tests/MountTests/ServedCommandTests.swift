@@ -100,6 +100,16 @@ extension Mounted {
       }
     }
 
+    /// Reclaim that waits for the mount does not make the server wait for reclaim.
+    @Test func servesReclaim() async throws {
+      let image = try sandbox.image(size: 5000)
+      let mount = try await sandbox.mount(image, by: ["nbdkit", "file", image.path])
+      let server = try StartedServer(of: mount.daemon).server
+      for process in [mount.daemon.server, server] {
+        #expect(try process.isFlusher() == mount.daemon.mayServeReclaim(), "\(process.name)")
+      }
+    }
+
     @Test func whatTheServerSaysIsLogged() async throws {
       let image = try sandbox.image(size: 5000)
       let command = ["sh", "-c", "echo before; printf 'two\\033[2Jlines\\n' >&2; exec nbdkit file \(image.path)"]

@@ -17,6 +17,7 @@ extension Mounted {
       let image = try sandbox.image(size: 256 << 20, data: [])
       let mount = try await sandbox.mount(image, within: isServerInside ? group : nil)
       if isServerInside, try !mount.daemon.server.isFlusher() {
+        #expect(try !mount.daemon.mayServeReclaim(), "it did not ask, though it may")
         try Skips.skipRest("no right to PR_SET_IO_FLUSHER here")
       }
       let device = try await sandbox.loopDevice(mount.file, "--direct-io=\(directIO)")

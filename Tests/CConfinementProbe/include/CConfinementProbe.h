@@ -17,6 +17,8 @@ struct probe_setting {
   const char *map;
   // What the kernel answers to whoever asks for Landlock; 0: the truth.
   int landlock_error;
+  // Whether asking to serve reclaim (PR_SET_IO_FLUSHER) is the end of it. Few may ask; so it shows everywhere who does.
+  int dies_of_flusher;
 };
 
 struct probe_report {

@@ -65,6 +65,11 @@ struct Daemon: Equatable, Sendable {
     }
   }
 
+  /// Whether the process has the right to ask for that (CAP_SYS_RESOURCE), and so should have what it starts ask.
+  func mayServeReclaim() throws -> Bool {
+    (UInt64(try status("CapEff"), radix: 16) ?? 0) & 1 << 24 != 0
+  }
+
   /// A line of /proc/PID/status, without its key.
   func status(_ key: String) throws -> String {
     let line = try readText("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("\(key):") }
