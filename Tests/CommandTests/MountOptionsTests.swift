@@ -83,6 +83,17 @@ import Testing
     #expect(String(describing: mount) == String(describing: expected))
   }
 
+  @Test func withoutABlank() throws {
+    let mount = try parse("-oname=other,noatime", "-oro", "disk.img", "/mnt")
+    #expect(mount.name == "other" && mount.readOnly && mount.mountOptions == ["noatime"])
+  }
+
+  /// What is behind two dashes is no option.
+  @Test func behindTwoDashes() throws {
+    let mount = try parse("--", "-oro", "/mnt")
+    #expect(mount.image == "-oro" && !mount.readOnly)
+  }
+
   @Test func ownValuesMayHaveCommas() throws {
     #expect(try parse("-o", #"name=a\,b"#, "disk.img", "/mnt").name == "a,b")
   }

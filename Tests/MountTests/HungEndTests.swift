@@ -26,8 +26,8 @@
       }
 
       /// While the image is still looked at, for as long as it takes: an interrupt, whoever waits for the mount gives up, or
-      /// the process that looks is killed.
-      @Test(arguments: ["keeper", "starter", "server"])
+      /// the process that looks is killed, or the one that started it.
+      @Test(arguments: ["interrupt", "keeper", "starter", "server"])
       func endWhileTheImageIsLookedAt(victim: String) async throws {
         let image = try sandbox.image(size: 1 << 20)
         let (place, trigger) = (try sandbox.directory("mnt"), try sandbox.directory("trigger") + "/on")
@@ -42,14 +42,16 @@
         let keeper = try #require(all().first { $0.family.count == 3 })
         let family = keeper.family
         switch victim {
-        case "keeper": kill(keeper.pid, SIGTERM)
+        case "interrupt": kill(keeper.pid, SIGTERM)
+        case "keeper": kill(keeper.pid, SIGKILL)
         case "server": kill(keeper.server.pid, SIGKILL)
         default: kill(try #require(all().first { $0 != keeper }).pid, SIGKILL)
         }
         #expect(try await eventually { family.allSatisfy { !$0.isAlive } }, "some of \(family) still run")
         let result = try await running.value
         switch victim {
-        case "keeper": expectOneLine(result, naming: ["killed by signal 15"], status: 1)
+        case "interrupt": expectOneLine(result, naming: ["killed by signal 15"], status: 1)
+        case "keeper": expectOneLine(result, naming: ["killed by signal 9"], status: 1)
         case "server": expectOneLine(result, naming: [image.path, "was killed by signal 9"], status: 1)
         default: #expect(result.status == 128 + SIGKILL)
         }
