@@ -16,7 +16,9 @@ STRICT_FLAGS = --scratch-path $(BUILD)/strict -Xswiftc -warnings-as-errors --exp
 TEST_FLAGS = $(if $(STRICT),$(STRICT_FLAGS),--scratch-path $(BUILD))
 # What needs neither mounts nor root.
 FAST_TESTS = --skip MountTests
-ENGINE_TESTS = --filter 'CopyOnWriteTests|DiskIOTests|BaseImageTests'
+# What the sanitizers look at. (BaseImageTests, too: make tsan SANITIZED='CopyOnWriteTests|DiskIOTests|BaseImageTests')
+SANITIZED ?= CopyOnWriteTests|DiskIOTests
+ENGINE_TESTS = --filter '$(SANITIZED)'
 
 # Loop devices need root. Without sudo, tests that need root are skipped and counted.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
@@ -45,7 +47,7 @@ DEBIAN_NEEDS = mkfs.ext4=e2fsprogs mount=mount sfdisk=fdisk mmdebstrap=mmdebstra
 FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk qemu-img=qemu-utils
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test check tsan asan fuzz bench bench-engine soak debian-vm install uninstall clean help
+.PHONY: build demo test lint check tsan asan fuzz bench bench-engine soak debian-vm install uninstall clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -65,13 +67,15 @@ test: ## All tests: unit, model and mount tests, a short soak; installs what is 
 	$(BUILD_SOAK)
 	$(AS_ROOT) env COWMOUNT_REQUIRE_MOUNTS=$(COWMOUNT_REQUIRE_MOUNTS) $(RUN_SOAK) --short
 
-check: ## Format, a build in which warnings are errors, fast tests, manual page
+lint: ## Format, a build in which warnings are errors, manual page
 	$(NEED) $(CHECK_NEEDS)
 	find Package.swift Sources Tests -name .build -prune -o -name '*.swift' -print0 | \
 	  xargs -0 $(SWIFT) format lint --strict --parallel
 	$(SWIFT) build --build-tests $(STRICT_FLAGS)
-	$(SWIFT) test --disable-xctest --skip-build $(STRICT_FLAGS) $(FAST_TESTS)
 	mandoc -T lint -W warning man/cowmount.1
+
+check: lint ## What a change has to pass besides make test: lint, and the fast tests
+	$(SWIFT) test --disable-xctest --skip-build $(STRICT_FLAGS) $(FAST_TESTS)
 
 tsan: ## The engine's tests under the thread sanitizer
 	$(NEED) $(FAST_TEST_NEEDS)

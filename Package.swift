@@ -74,7 +74,8 @@ let package = Package(
     .testTarget(
       name: "CommandTests",
       dependencies: [
-        "cowmount", "BaseImage", "CopyOnWrite", "DiskIO", "FuseSession", "MountedDisk", arguments, logging, system,
+        "cowmount", "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "MountedDisk", arguments, logging,
+        system,
       ],
       swiftSettings: besideLibfuse),
     .testTarget(

@@ -214,6 +214,15 @@ extension Mounted {
       }
     }
 
+    /// Away from the terminal, and what they did is told.
+    @Test func sessionsAndStatistics() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 1 << 20), "--verbose", staying: true)
+      #expect(Set(mount.daemon.family.map { getsid($0.pid) }).count == 3)
+      try expectBase(mount.open(O_RDONLY | O_DIRECT), 0..<1 << 20)
+      let result = try #require(try await mount.end(with: SIGTERM))
+      #expect(result.errors.contains("was read") && result.errors.contains("the overlay holds 0 bytes"), "\(result)")
+    }
+
     /// What the keeper and the guard take beyond what they share with each other and the server.
     @Test(.needs(.root)) func memory() async throws {
       let mount = try await sandbox.mount(sandbox.image(size: 1 << 20))
