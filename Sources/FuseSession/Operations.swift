@@ -31,6 +31,8 @@ func makeOperations() -> fuse_lowlevel_ops {
     guard let request, let info else { return }
     let isWriter = info.pointee.flags & O_ACCMODE != O_RDONLY
     let state = SessionState.from(fuse_req_userdata(request))
+    // A flush comes with nothing else that tells who it is from.
+    info.pointee.fh = isWriter ? writerHandle : 0
     if isWriter {
       state._withUnsafeGuaranteedRef {
         $0.requestMemory.expectWrites()
@@ -54,7 +56,7 @@ func makeOperations() -> fuse_lowlevel_ops {
   }
   operations.flush = { request, _, info in
     guard let request, let info else { return }
-    guard info.pointee.flags & O_ACCMODE != O_RDONLY else { return Request(request).succeed() }
+    guard info.pointee.fh == writerHandle else { return Request(request).succeed() }
     let owed = SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { $0.heldBack.take() }
     if let owed { Request(request).fail(owed) } else { Request(request).succeed() }
   }
@@ -92,6 +94,9 @@ func makeOperations() -> fuse_lowlevel_ops {
   refuseChangesOfTheTree(&operations)
   return operations
 }
+
+/// What the kernel knows a file by that is open for writing.
+private let writerHandle: UInt64 = 1
 
 /// The tree is fixed: one file.
 private func refuseChangesOfTheTree(_ operations: inout fuse_lowlevel_ops) {
