@@ -65,7 +65,7 @@ class Keeper {
         return
       }
       // It was needed for no more than to say so.
-      process.kill()
+      close()
       try startServer(for: format)
     }
   }
@@ -73,21 +73,29 @@ class Keeper {
   /// - Returns: the format where the image is a virtual disk; nil where it is done.
   private func hear(until isDone: (ServerMessage) -> Bool) throws -> VirtualDiskFormat? {
     defer { progress.end() }
-    while true {
-      switch events.next() {
-      case .message(let message):
-        switch message {
-        case .virtualDisk(let format):
-          // What the user calls something else is no virtual disk, whatever its reader has come to say.
-          guard settings.format == nil || settings.format == .disk(format) else {
-            throw MountFailure("the process that reads \(sourceName) takes it for \(format)")
-          }
-          return format
-        case .failed(let text, let isUsage, let serverMayHaveEnded):
-          throw reason(serverMayHaveEnded) ?? MountFailure(text, isUsage: isUsage)
-        case _ where isDone(message): return nil
-        default: take(message)
+    var verdict: Verdict?
+    func judge(_ message: ServerMessage) throws {
+      switch message {
+      case .virtualDisk(let format):
+        // What the user calls something else is no virtual disk, whatever its reader has come to say.
+        guard settings.format == nil || settings.format == .disk(format) else {
+          throw MountFailure("the process that reads \(sourceName) takes it for \(format)")
         }
+        verdict = .virtualDisk(format)
+      case .failed(let text, let isUsage, let serverMayHaveEnded):
+        throw reason(serverMayHaveEnded) ?? MountFailure(text, isUsage: isUsage)
+      case _ where isDone(message): verdict = .done
+      default: take(message)
+      }
+    }
+    while true {
+      switch verdict {
+      case .virtualDisk(let format): return format
+      case .done: return nil
+      case nil: break
+      }
+      switch events.next() {
+      case .message(let message): try judge(message)
       case .signal(let signal) where Events.endings.contains(signal):
         progress.end()
         close()
@@ -97,10 +105,19 @@ class Keeper {
         close()
         _exit(1)
       case .children:
-        if let status = processEnd() { throw MountFailure("the process that reads \(sourceName) \(status)") }
+        // What it said before counts, though its end may be noticed first.
+        if let status = try processEnd(hearing: judge), verdict == nil {
+          throw MountFailure("the process that reads \(sourceName) \(status)")
+        }
       case let event: take(event)
       }
     }
+  }
+
+  /// What has become of an image.
+  private enum Verdict: Equatable {
+    case virtualDisk(VirtualDiskFormat)
+    case done
   }
 
   private func reason(_ serverMayHaveEnded: Bool) -> (any Error)? {
@@ -142,24 +159,29 @@ class Keeper {
   }
 
   /// How the process without rights ended, in words, where it has: `ended with status 1`, `was killed by signal 9`.
-  func processEnd() -> String? {
+  func processEnd() -> String? { processEnd { take($0) } }
+
+  /// - Parameter hear: takes what it had said before.
+  private func processEnd(hearing hear: (ServerMessage) throws -> Void) rethrows -> String? {
     guard let process else { return nil }
     var status: CInt = 0
     guard waitpid(process.id, &status, WNOHANG) == process.id else { return nil }
-    drain()
     self.process = nil
+    let socket = events.process?.socket
     events.process = nil
+    if let socket { try drain(socket, hear) }
     return status & 0x7f == 0 ? "ended with status \((status >> 8) & 0xff)" : "was killed by signal \(status & 0x7f)"
   }
 
   /// Takes what a process that ended had said before.
-  private func drain() {
-    while events.process != nil {
-      var wait = pollfd(fd: events.process?.socket.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+  private func drain(_ socket: MessageSocket, _ hear: (ServerMessage) throws -> Void) rethrows {
+    while true {
+      var wait = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
       guard poll(&wait, 1, 0) == 1 else { return }
-      switch events.process?.socket.receive() {
-      case .message(let wire, _): if let message = ServerMessage(wire) { take(message) }
-      default: return
+      switch socket.receive() {
+      case .message(let wire, _): if let message = ServerMessage(wire) { try hear(message) }
+      case .nonsense: break
+      case .end: return
       }
     }
   }
