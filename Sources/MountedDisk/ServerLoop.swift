@@ -12,7 +12,6 @@ final class ServerLoop {
   private let session: FuseSession
   private let writeBacks: WriteBacks
   private let image: any Image
-  private let disk: CowDisk
   private let prefetch: Prefetch?
   private let statistics: MountStatistics
   /// Whether requests came since ``FuseSession/rest()``. Only then are there looks round, so an idle mount uses no time.
@@ -30,7 +29,6 @@ final class ServerLoop {
     self.writeBacks = writeBacks
     self.image = image
     self.prefetch = prefetch
-    self.disk = disk
     statistics = MountStatistics(image: image, disk: disk)
   }
 
