@@ -29,7 +29,7 @@ enum BracketedCommand {
     return options + rest
   }
 
-  private static let subcommands: Set = ["mount", "partitions"]
+  private static var subcommands: [String] { Cowmount.configuration.subcommands.map { $0._commandName } }
 
   /// What stands for the image. It is neither an option nor a subcommand.
   static func placeholder(_ program: String) -> String { "[ \(program) … ]" }
