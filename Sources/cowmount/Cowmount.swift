@@ -19,14 +19,20 @@ struct Cowmount: ParsableCommand {
     // Ignored by some callers, and inherited: nobody could wait for a child then, nor learn how it ended.
     signal(SIGCHLD, SIG_DFL)
     openStandardDescriptors()
+    if arguments.first == Completion.command {
+      let completion = Completion(of: Array(arguments.dropFirst())) { StandingMounts.paths.map(\.carrier) }
+      print(completion.text)
+      return
+    }
     // `cowmount --help` is asked for what the command does by default.
     if CommandLine.arguments.dropFirst().allSatisfy({ ["-h", "--help"].contains($0) }), CommandLine.argc > 1 {
       print(helpMessage(for: Mount.self))
       return
     }
     do {
-      var command = try command(from: arguments)
-      try command.run()
+      let request = MountHelper.isCalled ? try MountHelper.request(arguments) : nil
+      var command = try command(from: request?.arguments ?? arguments)
+      if request?.isFake != true { try command.run() }
     } catch {
       end(with: error)
     }
@@ -60,7 +66,7 @@ struct Cowmount: ParsableCommand {
 
   private static func end(with error: any Error) -> Never {
     // The log has said why.
-    if error is MountEndedBadly { Glibc.exit(1) }
+    if error is MountEndedBadly { exit(status: 1) }
     if let failure = error as? MountFailure, failure.isUsage {
       return end(with: ValidationError(failure.description))
     }
@@ -73,6 +79,10 @@ struct Cowmount: ParsableCommand {
     // Without `--help`'s text: one line, and where to read more.
     let hint = code == .validationFailure ? " (see cowmount --help)" : ""
     Console.complain(message(for: error) + hint)
-    Glibc.exit(code.rawValue)
+    exit(status: code.rawValue)
+  }
+
+  private static func exit(status: CInt) -> Never {
+    Glibc.exit(MountHelper.isCalled ? MountHelper.status(for: status) : status)
   }
 }

@@ -106,6 +106,9 @@ struct Mount: ParsableCommand {
     guard Geometry(blockSize: Int(blockSize.bytes)) != nil else {
       throw ValidationError("--block-size \(blockSize) must be a power of two from 4k to 2M")
     }
+    if MountOptions(mountOptions).isRemount {
+      throw ValidationError("-o remount is not supported: unmount it, and mount it again with the new options")
+    }
     if memory, overlayDir != nil {
       throw ValidationError("--memory and --overlay-dir exclude each other: what is written goes to one place")
     }

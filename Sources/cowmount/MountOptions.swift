@@ -39,8 +39,17 @@ struct MountOptions {
   ]
   /// Long options of ours that take none.
   private static let flags: Set = [
-    "cow-on-read", "decompress", "force-share", "memory", "nonempty", "prefetch", "read-only",
+    "cow-on-read", "decompress", "force-share", "memory", "nonempty", "prefetch", "read-only", "verbose",
   ]
+  /// What is for those that read /etc/fstab, and reaches us all the same: mount(8), systemd and others.
+  private static let forOthers: Set = [
+    "_netdev", "auto", "comment", "defaults", "group", "noauto", "nofail", "nogroup", "noowner", "nouser", "owner",
+    "user",
+    "users",
+  ]
+
+  /// Whether -o takes a long option, written without its dashes.
+  static func knows(_ option: String) -> Bool { valued.contains(option) || flags.contains(option) }
 
   /// Puts long options in the place of those in -o arguments that are ours.
   static func expand(_ arguments: [String]) -> [String] {
@@ -68,6 +77,7 @@ struct MountOptions {
       switch key {
       case "ro": ours.append("--read-only")
       case "rw": break
+      case _ where forOthers.contains(key) || key.hasPrefix("x-") || key.hasPrefix("X-"): break
       case _ where flags.contains(option): ours.append("--" + option)
       case _ where valued.contains(key): ours.append("--\(key)=\(unescape(value))")
       default: others.append(option)
@@ -87,6 +97,9 @@ struct MountOptions {
     }
     return String(unescaped)
   }
+
+  /// Whether they ask to change a mount that stands.
+  var isRemount: Bool { options.contains("remount") }
 
   /// What libfuse gets, with what every mount of ours has.
   func forFuse(image: String, readOnly: Bool) -> [String] {

@@ -63,11 +63,16 @@ import Testing
     "decompress": nil, "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-overlay": "1G", "memory": nil,
     "length": "1M", "name": "other", "nonempty": nil, "offset": "511", "overlay-dir": "/tmp", "partition": "1",
     "prefetch": nil, "read-only": nil, "reconnect": "60", "round-down": "512", "round-up": "4k", "sector-size": "512",
-    "size": "10G", "threads": "4", "xz-max-block": "1G", "xz-max-depth": "2",
+    "size": "10G", "threads": "4", "verbose": nil, "xz-max-block": "1G", "xz-max-depth": "2",
   ]
 
   @Test func everyLongOptionHasASample() {
-    let elsewhere: Set = ["--foreground", "--help", "--verbose", "--version"]
+    let elsewhere: Set = [
+      // mount(8) and systemd go on when the command returns.
+      "--foreground",
+      // These are answers, and mount nothing.
+      "--help", "--version",
+    ]
     let long = optionsInHelp().subtracting(elsewhere).filter { $0.hasPrefix("--") }
     #expect(long == Set(Self.samples.keys.map { "--" + $0 }))
   }
@@ -76,11 +81,26 @@ import Testing
   func longOptionWithoutDashes(_ option: String, _ value: String?) throws {
     let argument = option + (value.map { "=" + $0 } ?? "")
     // One has a meaning beside another only.
-    let company = option == "sector-size" ? "--partition=1" : "--verbose"
+    let company = option == "sector-size" ? "--partition=1" : "--foreground"
     let expected = try parse("--" + argument, company, "disk.img", "/mnt")
     let mount = try parse("-o", argument, company, "disk.img", "/mnt")
     #expect(mount.mountOptions == [], "-o \(argument) goes to libfuse")
     #expect(String(describing: mount) == String(describing: expected))
+  }
+
+  /// mount(8) and others hand over what was for themselves.
+  @Test(arguments: [
+    "_netdev", "auto", "noauto", "nofail", "user", "user=joe", "nouser", "users", "owner", "group", "defaults",
+    "x-systemd.automount", "x-systemd.requires=/srv", "X-mount.mkdir", "comment=mine",
+  ])
+  func optionsForOthers(_ option: String) throws {
+    #expect(try parse("-o", "\(option),noatime", "disk.img", "/mnt").mountOptions == ["noatime"])
+  }
+
+  @Test func remount() {
+    let complaint = complaint(about: ["-o", "ro,remount", "disk.img", "/mnt"])
+    #expect(complaint?.hasPrefix("-o remount is not supported: unmount it") == true)
+    #expect(status(of: ["-o", "remount", "disk.img", "/mnt"]) == 64)
   }
 
   @Test func withoutABlank() throws {

@@ -34,6 +34,18 @@ func status(of arguments: [String]) -> Int32 {
   }
 }
 
+/// What a command line is refused with before anything is done; nil where it is right.
+func complaint(about arguments: [String]) -> String? {
+  do {
+    _ = try Cowmount.command(from: arguments)
+    return nil
+  } catch {
+    return complaint(error)
+  }
+}
+
+func complaint(_ error: any Error) -> String { Cowmount.message(for: error) }
+
 /// The options in `cowmount --help`, each with its dashes.
 func optionsInHelp() -> Set<String> {
   // Wide enough that no line is broken, so what begins a line is an option and not a word in a description.
