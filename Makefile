@@ -20,6 +20,16 @@ FAST_TESTS = --skip MountTests
 SANITIZED ?= CopyOnWriteTests|DiskIOTests
 ENGINE_TESTS = --filter '$(SANITIZED)'
 
+# Where things are installed. mount(8) looks for its helpers in the system's own folder only.
+PACKAGING = Sources/packaging
+MANUAL = $(wildcard man/*.[1-8])
+in_manual = $(PREFIX)/share/man/man$(lastword $(subst ., ,$(1)))/$(notdir $(1))
+BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
+UNITS ?= $(PREFIX)/lib/systemd/system
+HELPERS ?= $(if $(filter /usr /usr/local,$(PREFIX)),/usr/sbin,$(PREFIX)/sbin)
+
 # Loop devices need root. Without sudo, tests that need root are skipped and counted.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 # With sudo, root runs only what is built: SwiftPM as root would leave files that it then cannot use as a user.
@@ -37,7 +47,7 @@ RUN_NEEDS = fusermount3=fuse3
 DEMO_NEEDS = mkfs.ext4=e2fsprogs losetup=mount
 FAST_TEST_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk parted=parted
 TEST_NEEDS = $(DEMO_NEEDS) mkfs.xfs=xfsprogs fio=fio qemu-img=qemu-utils qemu-system-x86_64=qemu-system-x86 \
-  perl=perl setpriv=util-linux nbdkit=nbdkit qemu-nbd=qemu-utils psktool=gnutls-bin $(FAST_TEST_NEEDS)
+  perl=perl setpriv=util-linux nbdkit=nbdkit qemu-nbd=qemu-utils psktool=gnutls-bin zsh=zsh fish=fish $(FAST_TEST_NEEDS)
 CHECK_NEEDS = $(FAST_TEST_NEEDS) mandoc=mandoc
 BENCH_NEEDS = $(DEMO_NEEDS) fio=fio nbdkit=nbdkit nbdfuse=libnbd-bin qemu-img=qemu-utils \
   qemu-storage-daemon=qemu-system-common xmount=xmount xz=xz-utils
@@ -45,9 +55,10 @@ DEBIAN_NEEDS = mkfs.ext4=e2fsprogs mount=mount sfdisk=fdisk mmdebstrap=mmdebstra
   /usr/lib/syslinux/mbr/mbr.bin=syslinux-common qemu-img=qemu-utils qemu-nbd=qemu-utils \
   qemu-system-x86_64=qemu-system-x86
 FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk qemu-img=qemu-utils
+DEB_NEEDS = dpkg-shlibdeps=dpkg-dev lintian=lintian
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test lint check tsan asan fuzz bench bench-engine soak debian-vm install uninstall clean help
+.PHONY: build demo test lint check tsan asan fuzz bench bench-engine soak debian-vm install uninstall deb deb-test clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -64,6 +75,7 @@ test: ## All tests: unit, model and mount tests, a short soak; installs what is 
 	@$(MAKE) --no-print-directory build
 	$(SWIFT) build --build-tests $(TEST_FLAGS)
 	$(AS_ROOT) env COWMOUNT=$(abspath $(BINARY)) COWMOUNT_REQUIRE_MOUNTS=$(COWMOUNT_REQUIRE_MOUNTS) $(RUN_TESTS)
+	Tests/completions.zsh $(BINARY)
 	$(BUILD_SOAK)
 	$(AS_ROOT) env COWMOUNT_REQUIRE_MOUNTS=$(COWMOUNT_REQUIRE_MOUNTS) $(RUN_SOAK) --short
 
@@ -72,7 +84,7 @@ lint: ## Format, a build in which warnings are errors, manual page
 	find Package.swift Sources Tests -name .build -prune -o -name '*.swift' -print0 | \
 	  xargs -0 $(SWIFT) format lint --strict --parallel
 	$(SWIFT) build --build-tests $(STRICT_FLAGS)
-	mandoc -T lint -W warning man/cowmount.1
+	mandoc -T lint -W warning $(MANUAL)
 
 check: lint ## What a change has to pass besides make test: lint, and the fast tests
 	$(SWIFT) test --disable-xctest --skip-build $(STRICT_FLAGS) $(FAST_TESTS)
@@ -110,13 +122,34 @@ debian-vm: ## Boots Debian from a chain of qcow2 images through a mount, minutes
 	@$(MAKE) --no-print-directory build
 	@$(AS_ROOT) Tests/debian-vm.sh $(abspath $(BINARY))
 
-install: ## Binary and manual page below PREFIX (/usr/local); DESTDIR for packagers
+install: ## Program, manual pages, completions, license, service and helper of mount(8); PREFIX (/usr/local), DESTDIR
 	@test -x $(BINARY) || $(MAKE) --no-print-directory build
 	install -D --mode=755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/cowmount
-	install -D --mode=644 man/cowmount.1 $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
+	set -e; $(foreach page,$(MANUAL),install -D --mode=644 $(page) $(DESTDIR)$(call in_manual,$(page));)
+	install -D --mode=644 $(PACKAGING)/completions/cowmount.bash $(DESTDIR)$(BASH_COMPLETIONS)/cowmount
+	install -D --mode=644 $(PACKAGING)/completions/cowmount.zsh $(DESTDIR)$(ZSH_COMPLETIONS)/_cowmount
+	install -D --mode=644 $(PACKAGING)/completions/cowmount.fish $(DESTDIR)$(FISH_COMPLETIONS)/cowmount.fish
+	install -D --mode=644 $(PACKAGING)/cowmount@.service $(DESTDIR)$(UNITS)/cowmount@.service
+	install -D --mode=644 LICENSE $(DESTDIR)$(PREFIX)/share/licenses/cowmount/LICENSE
+	install -d $(DESTDIR)$(HELPERS)
+	ln -sf $(shell realpath --no-symlinks --canonicalize-missing --relative-to=$(HELPERS) $(PREFIX)/bin/cowmount) \
+	  $(DESTDIR)$(HELPERS)/mount.cowmount
 
 uninstall: ## Takes away what install has put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/cowmount $(DESTDIR)$(PREFIX)/share/man/man1/cowmount.1
+	rm -f $(DESTDIR)$(PREFIX)/bin/cowmount $(foreach page,$(MANUAL),$(DESTDIR)$(call in_manual,$(page))) \
+	  $(DESTDIR)$(BASH_COMPLETIONS)/cowmount $(DESTDIR)$(ZSH_COMPLETIONS)/_cowmount \
+	  $(DESTDIR)$(FISH_COMPLETIONS)/cowmount.fish $(DESTDIR)$(UNITS)/cowmount@.service \
+	  $(DESTDIR)$(PREFIX)/share/licenses/cowmount/LICENSE $(DESTDIR)$(HELPERS)/mount.cowmount
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/share/licenses/cowmount
+
+deb: ## A Debian package for this release, .build/cowmount_VERSION_ARCHITECTURE.deb; checked with lintian
+	$(NEED) $(DEB_NEEDS)
+	@$(MAKE) --no-print-directory build
+	lintian --fail-on error "$$($(PACKAGING)/deb.sh $(BINARY) $(BUILD) | tee /dev/stderr)"
+
+deb-test: deb ## Installs, uses, upgrades and removes the package in a bare system: make deb-test SUITE=bookworm
+	$(NEED) mmdebstrap=mmdebstrap
+	$(AS_ROOT) Tests/package.sh $(BUILD)/cowmount_*.deb $(SUITE)
 
 clean: ## Everything that was built
 	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Benchmarks/Engine/.build Tests/Fuzz/.build Tests/Soak/.build
