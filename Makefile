@@ -16,7 +16,7 @@ STRICT_FLAGS = --scratch-path $(BUILD)/strict -Xswiftc -warnings-as-errors --exp
 TEST_FLAGS = $(if $(STRICT),$(STRICT_FLAGS),--scratch-path $(BUILD))
 # What needs neither mounts nor root.
 FAST_TESTS = --skip MountTests
-# What the sanitizers look at. (BaseImageTests, too: make tsan SANITIZED='CopyOnWriteTests|DiskIOTests|BaseImageTests')
+# What the sanitizers look at. (The kinds of image, too: make tsan SANITIZED='CopyOnWriteTests|DiskIOTests|ImagesTests')
 SANITIZED ?= CopyOnWriteTests|DiskIOTests
 ENGINE_TESTS = --filter '$(SANITIZED)'
 

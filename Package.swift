@@ -1,8 +1,9 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Imports point one way: cowmount → MountedDisk → {BaseImage, ImageFS} → {CopyOnWrite, FuseSession} → DiskIO →
-// CLinux, and Threads below all that wait. Only FuseSession sees libfuse.
+// Imports point one way: cowmount → MountedDisk → {kinds of image, ImageFS} → {CopyOnWrite, FuseSession} → DiskIO →
+// {Threads, CLinux}. A kind of image sees Images, which says what an image is, and what is below that. Each library that
+// reads what comes from outside is seen by one kind: only FuseSession sees libfuse, and only NbdImages libnbd.
 
 let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
@@ -43,9 +44,20 @@ let package = Package(
     .target(name: "Threads", dependencies: [system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .target(name: "Images", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .target(
-      name: "BaseImage",
-      dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Threads", system],
+      name: "PartitionTables", dependencies: ["CZlib", "CopyOnWrite", "Images", system], swiftSettings: strict),
+    .target(
+      name: "CompressedImages",
+      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", system],
+      swiftSettings: strict),
+    .target(
+      name: "NbdImages",
+      dependencies: ["CLinux", "CNbd", "CopyOnWrite", "DiskIO", "Images", "Threads", system],
+      swiftSettings: strict),
+    .target(
+      name: "VirtualDisks",
+      dependencies: ["CLinux", "CopyOnWrite", "DiskIO", "Images", "NbdImages", "Threads", system],
       swiftSettings: strict),
     .target(
       name: "FuseSession", dependencies: ["CFuse", "CLinux", "DiskIO", "Threads", system, logging],
@@ -56,26 +68,48 @@ let package = Package(
     .target(
       name: "MountedDisk",
       dependencies: [
-        "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", "Threads", logging, system,
+        "CLinux", "CompressedImages", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", "Images", "NbdImages",
+        "PartitionTables", "Threads", "VirtualDisks", logging, system,
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "cowmount",
-      dependencies: ["BaseImage", "CopyOnWrite", "DiskIO", "MountedDisk", arguments, system],
+      dependencies: [
+        "CompressedImages", "CopyOnWrite", "DiskIO", "Images", "MountedDisk", "NbdImages", "PartitionTables",
+        "VirtualDisks", arguments, system,
+      ],
       swiftSettings: strict),
     .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
     .testTarget(
       name: "CLinuxTests", dependencies: ["CConfinementProbe", "CLinux", system], swiftSettings: strict),
     .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
     .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+    .target(
+      name: "TestSupport", dependencies: ["CopyOnWrite", "DiskIO", "Images", "Threads", system],
+      path: "Tests/TestSupport",
+      swiftSettings: strict),
     .testTarget(
-      name: "BaseImageTests", dependencies: ["BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "Threads", system],
+      name: "ImagesTests", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", "Images", "TestSupport", system],
+      swiftSettings: strict),
+    .testTarget(
+      name: "PartitionTablesTests",
+      dependencies: ["Images", "PartitionTables", "TestSupport", system], swiftSettings: strict),
+    .testTarget(
+      name: "CompressedImagesTests",
+      dependencies: ["CZlib", "CompressedImages", "CopyOnWrite", "DiskIO", "Images", "TestSupport", system],
+      swiftSettings: strict),
+    .testTarget(
+      name: "NbdImagesTests",
+      dependencies: ["CopyOnWrite", "DiskIO", "NbdImages", "TestSupport", "Threads", system], swiftSettings: strict),
+    .testTarget(
+      name: "VirtualDisksTests",
+      dependencies: ["DiskIO", "NbdImages", "TestSupport", "VirtualDisks", system],
       swiftSettings: strict),
     .testTarget(
       name: "CommandTests",
       dependencies: [
-        "cowmount", "BaseImage", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "MountedDisk", arguments, logging,
-        system,
+        "cowmount", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "Images", "MountedDisk", "NbdImages", arguments,
+        logging, system,
       ],
       swiftSettings: besideLibfuse),
     .testTarget(

@@ -1,11 +1,11 @@
 // What the keeper waits for, all at once and on one thread.
 
-internal import BaseImage
 internal import CLinux
 internal import DiskIO
 internal import Glibc
 internal import SystemPackage
 internal import Threads
+internal import VirtualDisks
 
 /// Something that happened.
 enum Event {

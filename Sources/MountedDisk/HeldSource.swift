@@ -1,13 +1,15 @@
 // An image from the two sides of the border between rights and bytes: the keeper opens files and starts servers, and looks at
 // no byte; the process without rights finds out what it has got, and reads.
 
-internal import BaseImage
 internal import CLinux
 internal import CopyOnWrite
 internal import DiskIO
 internal import Glibc
+internal import Images
 internal import Logging
+internal import NbdImages
 internal import SystemPackage
+internal import VirtualDisks
 
 /// What is open of an image.
 enum HeldSource {
@@ -72,7 +74,7 @@ enum HeldSource {
     switch self {
     case .file, .handedOver: break
     case .server(let uri):
-      do { try NbdImage.prepare() } catch { throw ImageError.server(uri.text, error) }
+      do { try NbdImage.prepare() } catch { throw NbdImageError(uri: uri.text, problem: error) }
     case .started(let server):
       server.disown()
       try NbdImage.prepare()

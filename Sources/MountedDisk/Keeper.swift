@@ -11,13 +11,14 @@
 // away; without the serving process the keeper has the guard do that; without the guard the keeper starts another one, and
 // ends the mount.
 
-public import BaseImage
 internal import CLinux
 internal import DiskIO
 internal import FuseSession
 internal import Glibc
+public import Images
 internal import Logging
 internal import SystemPackage
+internal import VirtualDisks
 
 /// What mounts and looks have in common: an image from its opening to the process that reads it.
 class Keeper {

@@ -1,12 +1,13 @@
 // What the keeper and the process without rights say to each other. The keeper believes nothing of what it hears beyond what
 // is here: a number names one of a few things that may be asked for, and a text is only shown.
 
-internal import BaseImage
 internal import CLinux
+internal import CompressedImages
 internal import DiskIO
 internal import Glibc
 internal import Logging
 internal import SystemPackage
+internal import VirtualDisks
 
 /// To the keeper.
 enum ServerMessage {

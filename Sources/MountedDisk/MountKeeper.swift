@@ -1,6 +1,5 @@
 // A mount, from the options to its end, as the keeper sees it.
 
-internal import BaseImage
 internal import CLinux
 internal import DiskIO
 internal import FuseSession
@@ -8,6 +7,7 @@ internal import Glibc
 internal import Logging
 internal import SystemPackage
 internal import Threads
+internal import VirtualDisks
 
 /// A mounted disk.
 public enum MountedDisk {

@@ -1,13 +1,14 @@
 // The process without rights of a mount: finds out what the image is, and serves it.
 
-internal import BaseImage
 internal import CopyOnWrite
 internal import DiskIO
 internal import FuseSession
 internal import Glibc
 internal import ImageFS
+internal import Images
 internal import Logging
 internal import SystemPackage
+internal import VirtualDisks
 
 /// What the server of a mount is given by the keeper.
 struct MountServer {

@@ -1,10 +1,14 @@
 // Finding out what an image is, and reading it: without rights.
 
-public import BaseImage
+internal import CompressedImages
 internal import CopyOnWrite
 internal import DiskIO
+public import Images
 internal import Logging
+internal import NbdImages
+public import PartitionTables
 internal import SystemPackage
+internal import VirtualDisks
 
 /// What looking at a source may bring.
 enum OpenedSource {
@@ -100,11 +104,11 @@ extension Image {
   /// Reads the partition table and does something with it; errors name the image.
   public func inPartitionTable<Result>(
     sectorSize: UInt64?, _ body: (PartitionTable) throws(PartitionTableError) -> Result
-  ) throws(WindowError) -> Result {
+  ) throws(UnusablePartitionTable) -> Result {
     do {
       return try body(PartitionTable(of: self, sectorSize: sectorSize))
     } catch {
-      throw .partitions(source, error)
+      throw UnusablePartitionTable(of: source, error)
     }
   }
 }

@@ -6,9 +6,9 @@
 // is one class here (users that a list names, members of a directory's group), the class gets what all of them had. The
 // owner is left alone: who owns a file has had the chance to open it.
 
-internal import BaseImage
 internal import DiskIO
 internal import Glibc
+internal import Images
 
 /// The owner and the permissions of an exposed file.
 struct Owner: Equatable {

@@ -1,7 +1,7 @@
 // How far a pass through a whole compressed file is, for the user who waits for it: a line on the terminal that is written
 // over, else a line in the log every tenth of the way.
 
-internal import BaseImage
+internal import CompressedImages
 internal import DiskIO
 internal import Glibc
 internal import Logging

@@ -3,10 +3,10 @@
 // It keeps out of the way. Whenever somebody else asked the image, it pauses until nobody did for a moment, but not for
 // ever: a mount that is busy all day is prefetched, too. Its priority is the lowest for the processor as well as for disks.
 
-internal import BaseImage
 internal import CLinux
 internal import CopyOnWrite
 internal import Glibc
+internal import Images
 internal import Logging
 internal import Synchronization
 internal import SystemPackage

@@ -1,9 +1,9 @@
 // The first thread of the process that serves: hears the keeper, looks round while there is work, and ends.
 
-internal import BaseImage
 internal import CopyOnWrite
 internal import FuseSession
 internal import Glibc
+internal import Images
 internal import Logging
 
 /// What happens beside serving.

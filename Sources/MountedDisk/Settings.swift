@@ -1,8 +1,11 @@
 // What a mount is made of, as the user chose it.
 
-public import BaseImage
+public import CompressedImages
 public import CopyOnWrite
+public import Images
+public import NbdImages
 public import SystemPackage
+public import VirtualDisks
 
 /// Where an image is and how it is read.
 public struct SourceSettings: Sendable {

@@ -2,8 +2,8 @@
 // is. Each thing is logged once when it comes and once when it goes. And what the mount did, when somebody asks, and at its
 // end.
 
-internal import BaseImage
 internal import CopyOnWrite
+internal import Images
 internal import Logging
 
 /// Keeps an eye on a mount.

@@ -1,10 +1,11 @@
 // cowmount partitions: what --partition can choose from.
 
 internal import ArgumentParser
-internal import BaseImage
 internal import CopyOnWrite
 internal import DiskIO
+internal import Images
 internal import MountedDisk
+internal import PartitionTables
 
 struct Partitions: ParsableCommand {
   static let configuration = CommandConfiguration(

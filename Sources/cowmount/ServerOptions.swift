@@ -1,9 +1,9 @@
 // The image behind a URI: on an NBD server.
 
 internal import ArgumentParser
-internal import BaseImage
 internal import DiskIO
 internal import Glibc
+internal import NbdImages
 
 struct ServerOptions: ParsableArguments {
   @Option(

@@ -1,10 +1,12 @@
 // What kind of image it is: told by the user, or by the file's first bytes.
 
 public import ArgumentParser
-internal import BaseImage
+internal import CompressedImages
 internal import DiskIO
 public import MountedDisk
+internal import NbdImages
 internal import SystemPackage
+internal import VirtualDisks
 
 struct SourceOptions: ParsableArguments {
   @Option(

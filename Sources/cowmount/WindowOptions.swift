@@ -1,8 +1,9 @@
 // The options that show a part of an image, or make it larger or smaller.
 
 internal import ArgumentParser
-internal import BaseImage
 internal import MountedDisk
+internal import Images
+internal import PartitionTables
 
 struct WindowOptions: ParsableArguments {
   @Option(

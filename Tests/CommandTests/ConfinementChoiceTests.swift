@@ -1,6 +1,7 @@
 // Which rights a source leaves to the process that reads it: no more than it needs.
 
-import BaseImage
+import Images
+import NbdImages
 import CLinux
 import Glibc
 import SystemPackage

@@ -1,6 +1,6 @@
 // Whom the exposed file lets in, as a table: never more than the image with all that is around it.
 
-import BaseImage
+import Images
 import DiskIO
 import Glibc
 import Testing

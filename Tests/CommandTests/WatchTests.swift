@@ -1,7 +1,7 @@
 // What is told while a mount serves: that the image changed, and that the overlay fills up, each once when it comes and once
 // when it goes.
 
-import BaseImage
+import Images
 import CopyOnWrite
 import DiskIO
 import Logging

@@ -22,16 +22,26 @@ let package = Package(
     .target(name: "Threads", dependencies: [system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .target(name: "Images", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .target(
-      name: "BaseImage",
-      dependencies: ["CLinux", "CLzma", "CNbd", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Threads", system],
+      name: "PartitionTables", dependencies: ["CZlib", "CopyOnWrite", "Images", system], swiftSettings: strict),
+    .target(
+      name: "CompressedImages",
+      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", system], swiftSettings: strict),
+    .target(
+      name: "NbdImages", dependencies: ["CLinux", "CNbd", "CopyOnWrite", "DiskIO", "Images", "Threads", system],
+      swiftSettings: strict),
+    .target(
+      name: "VirtualDisks",
+      dependencies: ["CLinux", "CopyOnWrite", "DiskIO", "Images", "NbdImages", "Threads", system],
       swiftSettings: strict),
     // What needs no libfuse of it.
     .target(name: "FuseSession", dependencies: ["DiskIO", system]),
     .executableTarget(
       name: "cowfuzz",
       dependencies: [
-        "BaseImage", "CLinux", "CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "FuseSession", system,
+        "CLinux", "CLzma", "CZlib", "CZstd", "CompressedImages", "CopyOnWrite", "DiskIO", "FuseSession", "Images",
+        "NbdImages", "PartitionTables", "VirtualDisks", system,
       ],
       // The main function is libFuzzer's.
       swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]),

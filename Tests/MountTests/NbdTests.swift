@@ -1,5 +1,5 @@
 // Images on NBD servers, real ones: nbdkit and qemu-nbd over TCP and Unix sockets. What servers never do is done by a fake
-// one in BaseImageTests.
+// one in NbdImagesTests.
 
 import Glibc
 import SystemPackage

@@ -8,7 +8,8 @@ internal import DiskIO
 internal import Glibc
 internal import SystemPackage
 
-@testable import BaseImage
+@testable import CompressedImages
+@testable import Images
 
 /// No file here needs more, and no lie gets more.
 private let largest: UInt64 = 1 << 20

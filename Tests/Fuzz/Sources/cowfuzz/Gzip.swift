@@ -2,7 +2,7 @@
 
 internal import CZlib
 
-@testable import BaseImage
+@testable import CompressedImages
 
 func fuzzGzip(_ input: inout Input) {
   let flags = input.byte()

@@ -2,7 +2,7 @@
 
 internal import CopyOnWrite
 
-@testable import BaseImage
+@testable import NbdImages
 
 /// A URI with absolute paths stays as it is. Whatever an export is called, its file has a name.
 func fuzzNbdNames(_ input: inout Input) {

@@ -1,7 +1,7 @@
 // Arithmetic on sizes and offsets that come from a user or from the kernel.
 
-@testable import BaseImage
 @testable import CopyOnWrite
+@testable import Images
 
 /// The three parts are the range, the middle one in whole blocks, and the others are less than a block.
 func fuzzGeometry(_ input: inout Input) {

@@ -1,10 +1,11 @@
 // Partition tables on an image of any size that has sectors with something in them at any place. Signatures and checksums
 // are put right, or nothing behind them would ever be read.
 
+internal import Images
 internal import SystemPackage
 
-@testable import BaseImage
 @testable import CopyOnWrite
+@testable import PartitionTables
 
 /// Boot records, each with its signature.
 func fuzzBootRecords(_ input: inout Input) {
@@ -44,12 +45,12 @@ private func signed(_ header: [UInt8], over image: SparseImage, sectorSize: UInt
   {
     var list = [UInt8](repeating: 0, count: Int(count.partialValue))
     list.withUnsafeMutableBytes { image.read(into: $0, at: start) }
-    header.replaceSubrange(88..<92, with: littleEndian(CRC32.checksum(list)))
+    header.replaceSubrange(88..<92, with: littleEndian(GuidTable.checksum(of: list)))
   }
   let size = min(Int(header.integer(at: 12) as UInt32), header.count)
   if size >= 20 {
     let summed = header[..<16] + [0, 0, 0, 0] + header[20..<size]
-    header.replaceSubrange(16..<20, with: littleEndian(CRC32.checksum(summed)))
+    header.replaceSubrange(16..<20, with: littleEndian(GuidTable.checksum(of: summed)))
   }
   return header
 }

@@ -1,6 +1,6 @@
 // Headers of virtual disks, which a guest may have written.
 
-@testable import BaseImage
+@testable import VirtualDisks
 
 /// A header is refused in one line, or it is of a disk that can be, and what it names can be shown. In what only looks like a
 /// format, no name of another file may go unseen; that is VirtualDiskHeaderTests' part.

@@ -1,8 +1,10 @@
 // xz: files as they come, with their checksums put right, and files made by liblzma.
 
 internal import CLzma
+internal import CZlib
+internal import Images
 
-@testable import BaseImage
+@testable import CompressedImages
 
 func fuzzXz(_ input: inout Input) {
   let flags = input.byte()
@@ -60,7 +62,8 @@ private func code(_ bytes: [UInt8], _ action: lzma_action, _ stream: UnsafeMutab
 private func sign(_ bytes: inout [UInt8]) {
   guard bytes.count >= 32 else { return }
   func put(_ place: Int, _ range: Range<Int>) {
-    bytes.replaceSubrange(place..<place + 4, with: littleEndian(CRC32.checksum(bytes[range])))
+    bytes.replaceSubrange(
+      place..<place + 4, with: littleEndian(UInt32(crc32(0, Array(bytes[range]), UInt32(range.count)))))
   }
   let footer = bytes.count - 12
   put(8, 6..<8)

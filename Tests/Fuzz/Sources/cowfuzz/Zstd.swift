@@ -2,7 +2,7 @@
 
 internal import CZstd
 
-@testable import BaseImage
+@testable import CompressedImages
 
 func fuzzZstd(_ input: inout Input) {
   let flags = input.byte()
