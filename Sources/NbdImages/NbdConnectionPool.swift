@@ -1,14 +1,14 @@
-// A server with however many connections to it, and what happens when it goes away.
+// The connections to one server, however many, and what happens when it goes away.
 //
 // Readers never connect. They take a connection that stands, the one with the least to do; where all are busy and the
-// server allows more, or where none stands, a thread of its own (the keeper) connects while they go on or wait. The keeper
-// lives as long as there is something to connect: it tries again and again, with pauses that grow, also when readers have
-// long given up, so that a server that comes back is found at once.
+// server allows more, or where none stands, a thread of its own (the connector) connects while they go on or wait. The
+// connector lives as long as there is something to connect: it tries again and again, with pauses that grow, also when
+// readers have long given up, so that a server that comes back is found at once.
 //
-//     connections  kept by    a read
-//     some         nobody     is served; where that loses the connection, it takes another
-//     none         keeper     waits until `reconnect` after the loss; then it fails, and so do later ones, at once
-//     none, other  keeper     fails at once: what came back is another export than was mounted
+//     connections  connector  a read
+//     some         none       is served; where that loses the connection, it takes another
+//     none         runs       waits until `reconnect` after the loss; then it fails, and so do later ones, at once
+//     none, other  runs       fails at once: what came back is another export than was mounted
 //
 // `lock` guards all of it, and is never held while something is sent, connected or logged.
 
@@ -17,6 +17,7 @@ internal import Synchronization
 internal import SystemPackage
 internal import Threads
 
+/// Connections that any number of threads share, to a server that may go away and come back.
 final class NbdConnectionPool: @unchecked Sendable {
   // SAFETY: what changes is used under `lock` only.
   private let library: NbdLibrary
@@ -37,7 +38,7 @@ final class NbdConnectionPool: @unchecked Sendable {
   private var lostSince: Moment?
   /// What is wrong with the server that came back.
   private var difference: String?
-  private var isKept = false
+  private var isConnecting = false
   private var isEnding = false
 
   private static let pauses = (first: Duration.milliseconds(100), longest: Duration.seconds(2))
@@ -100,7 +101,7 @@ final class NbdConnectionPool: @unchecked Sendable {
       if let lostFirst, lostFirst + options.reconnect <= Moment.now { return nil }
       if let connection = leastBusy() { return connection }
       guard difference == nil, !isEnding, let lostSince else { return nil }
-      startKeeper()
+      startConnector()
       let deadline = (lostFirst ?? lostSince) + options.reconnect
       guard deadline > Moment.now else { return nil }
       condition.wait(lock, until: deadline)
@@ -116,9 +117,10 @@ final class NbdConnectionPool: @unchecked Sendable {
       if load < least { (found, least) = (connection, load) }
       if load == 0 { return found }
     }
-    if found != nil, connections.count < most, !isKept, !isEnding, noMoreBefore.map({ $0 <= Moment.now }) ?? true {
+    if found != nil, connections.count < most, !isConnecting, !isEnding, noMoreBefore.map({ $0 <= Moment.now }) ?? true
+    {
       wanted = connections.count + 1
-      startKeeper()
+      startConnector()
     }
     return found
   }
@@ -135,38 +137,28 @@ final class NbdConnectionPool: @unchecked Sendable {
       guard connections.isEmpty else { return false }
       lostSince = Moment.now
       wanted = 1
-      if !isEnding { startKeeper() }
+      if !isEnding { startConnector() }
       return !isEnding
     }
     if isNews { options.report("the connection to \(uri.text) was lost (\(reason)); trying to get it back") }
     removed = []
   }
 
-  // MARK: The keeper
+  // MARK: The connector
 
   /// Only under the lock.
-  private func startKeeper() {
-    guard !isKept else { return }
-    isKept = true
-    var thread = pthread_t()
-    let server = Unmanaged.passRetained(self)
-    let error = pthread_create(
-      &thread, nil,
-      { server in
-        guard let server else { return nil }
-        Unmanaged<NbdConnectionPool>.fromOpaque(server).takeRetainedValue().keep()
-        return nil
-      }, server.toOpaque())
-    if error == 0 {
-      pthread_detach(thread)
-    } else {
+  private func startConnector() {
+    guard !isConnecting else { return }
+    isConnecting = true
+    do {
+      pthread_detach(try startThread { self.connect() })
+    } catch {
       // The next reader tries again.
-      isKept = false
-      server.release()
+      isConnecting = false
     }
   }
 
-  private func keep() {
+  private func connect() {
     var pause = Self.pauses.first
     while lock.withLock({ isWantingMore() }) {
       do throws(NbdProblem) {
@@ -193,10 +185,10 @@ final class NbdConnectionPool: @unchecked Sendable {
     }
   }
 
-  /// Whether the keeper has something to do; from the answer no on, there is none.
+  /// Whether the connector has something to do; from the answer no on, there is none.
   private func isWantingMore() -> Bool {
-    isKept = !isEnding && connections.count < wanted
-    return isKept
+    isConnecting = !isEnding && connections.count < wanted
+    return isConnecting
   }
 
   private func add(_ connection: NbdConnection) {

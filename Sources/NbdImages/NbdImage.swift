@@ -11,7 +11,7 @@ internal import Threads
 
 /// An export of an NBD server, read only.
 public final class NbdImage: Image {
-  private let server: NbdConnectionPool
+  private let connections: NbdConnectionPool
   private let limits: NbdReadLimits
   private let extents = Mutex(NbdExtentMap())
 
@@ -75,19 +75,19 @@ public final class NbdImage: Image {
     }
   }
 
-  private init(_ server: NbdConnectionPool, at uri: NbdURI, _ options: Options) {
-    self.server = server
+  private init(_ connections: NbdConnectionPool, at uri: NbdURI, _ options: Options) {
+    self.connections = connections
     source = uri.text
-    limits = server.export.reads
-    size = server.export.size
-    name = NbdURI.fileName(ofExport: server.export.name)
+    limits = connections.export.reads
+    size = connections.export.size
+    name = NbdURI.fileName(ofExport: connections.export.name)
     status = FileStatus(ofNewFileWithSize: size)
     access = ImageAccess(file: FileAccess(user: options.user, group: options.group, permissions: 0o600))
-    let data = Self.dataBytes(of: server, extents)
+    let data = Self.dataBytes(over: connections, extents)
     dataSectors = (data + 511) / 512
   }
 
-  deinit { server.end() }
+  deinit { connections.end() }
 
   /// Loads what is needed to reach servers, while files may still be opened.
   ///
@@ -98,16 +98,16 @@ public final class NbdImage: Image {
   public var scratchBytes: UInt64 { 0 }
 
   /// What is different about the export from when it was opened: only its size can tell.
-  public func change() -> String? { server.change }
+  public func change() -> String? { connections.change }
 
   /// It is, and where the server is not, what it reads from may be.
   public var isRemote: Bool { true }
 
   /// Whether there is no connection to the server, or only to one that serves something else now.
-  public var isAway: Bool { server.isAway }
+  public var isAway: Bool { connections.isAway }
 
   /// Has reads that wait for a lost server fail.
-  public func prepareToEnd() { server.end() }
+  public func prepareToEnd() { connections.end() }
 
   // MARK: Bytes
 
@@ -121,7 +121,7 @@ public final class NbdImage: Image {
       let isInside = request.lowerBound == range.lowerBound && request.upperBound <= range.upperBound
       if isInside {
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + request.count])
-        try server.perform { $0.read(into: part, at: request.lowerBound) }
+        try connections.perform { $0.read(into: part, at: request.lowerBound) }
         done += request.count
       } else {
         done += try readPart(of: request, from: range, into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]))
@@ -135,7 +135,7 @@ public final class NbdImage: Image {
   ) throws(Errno) -> Int {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: block.count, alignment: 16)
     defer { memory.deallocate() }
-    try server.perform { $0.read(into: memory, at: block.lowerBound) }
+    try connections.perform { $0.read(into: memory, at: block.lowerBound) }
     let wanted = range.clamped(to: block)
     let start = Int(wanted.lowerBound - block.lowerBound)
     buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[start..<start + wanted.count]))
@@ -146,20 +146,20 @@ public final class NbdImage: Image {
 
   /// What the server says of holes; all is data where it says nothing.
   public func extent(at offset: UInt64) throws(Errno) -> Extent {
-    try Self.extent(at: offset, of: server, extents)
+    try Self.extent(at: offset, over: connections, extents)
   }
 
   private static func extent(
-    at offset: UInt64, of server: NbdConnectionPool, _ known: borrowing Mutex<NbdExtentMap>
+    at offset: UInt64, over connections: NbdConnectionPool, _ known: borrowing Mutex<NbdExtentMap>
   ) throws(Errno) -> Extent {
-    let export = server.export
+    let export = connections.export
     guard export.tellsHoles else { return Extent(isData: true, end: export.size) }
     if let extent = known.withLock({ $0.extent(at: offset) }) { return extent }
     let step = UInt64(export.reads.minimum)
     let start = offset - offset % step
     let count = min(Self.longestQuestion, export.size - start)
     var answer: [Extent] = []
-    try server.perform { connection in
+    try connections.perform { connection in
       // A new one for each try: a connection may be lost in the middle of an answer.
       let collector = NbdExtentCollector(from: start, limit: export.size)
       let outcome = connection.extents(at: start, count: count, into: collector)
@@ -182,8 +182,8 @@ public final class NbdImage: Image {
   private static let firstQuestions = (count: 16, time: Duration.milliseconds(100))
 
   /// How many bytes are data, as far as that can be known quickly; the rest is called that, too.
-  private static func dataBytes(of server: NbdConnectionPool, _ known: borrowing Mutex<NbdExtentMap>) -> UInt64 {
-    let size = server.export.size
+  private static func dataBytes(over connections: NbdConnectionPool, _ known: borrowing Mutex<NbdExtentMap>) -> UInt64 {
+    let size = connections.export.size
     let end = Moment.now + firstQuestions.time
     var (position, data): (UInt64, UInt64) = (0, 0)
     var questions = 0
@@ -191,7 +191,7 @@ public final class NbdImage: Image {
       let isKnown = known.withLock { $0.extent(at: position) } != nil
       if !isKnown { questions += 1 }
       guard isKnown || questions <= firstQuestions.count && Moment.now < end,
-        let extent = try? extent(at: position, of: server, known)
+        let extent = try? extent(at: position, over: connections, known)
       else { return data + size - position }
       if extent.isData { data += extent.end - position }
       position = extent.end
