@@ -43,13 +43,13 @@ let package = Package(
     .target(name: "CNbd"),
     .target(name: "Threads", dependencies: [system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
-    .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .target(name: "CopyOnWrite", dependencies: ["DiskIO", "Threads", system], swiftSettings: strict),
     .target(name: "Images", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .target(
       name: "PartitionTables", dependencies: ["CZlib", "CopyOnWrite", "Images", system], swiftSettings: strict),
     .target(
       name: "CompressedImages",
-      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", system],
+      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", "Threads", system],
       swiftSettings: strict),
     .target(
       name: "NbdImages",

@@ -13,16 +13,17 @@
 internal import DiskIO
 internal import Glibc
 internal import SystemPackage
+internal import Threads
 
 /// A cache of blocks that are costly to make.
 final class BlockCache: @unchecked Sendable {
-  // SAFETY: `slots`, `clock`, `counts` and what slots have as `var` are touched under `monitor` alone, but for `memory`,
+  // SAFETY: `slots`, `clock`, `counted` and what slots have as `var` are touched under `monitor` alone, but for `memory`,
   // which is the filling thread's until the slot is `ready` and constant from then on. A slot's bytes are written by the
   // thread that fills it before it is `ready` under the lock, and only read by who holds it then.
   private let monitor = Monitor()
   private var slots: [Int: Slot] = [:]
   private var clock: UInt64 = 0
-  private var counts = Statistics()
+  private var counted = Counts()
 
   /// Most blocks at a time.
   let maxBlocks: Int
@@ -30,7 +31,7 @@ final class BlockCache: @unchecked Sendable {
   let maxBytes: UInt64
 
   /// What happened so far.
-  struct Statistics: Equatable, Sendable {
+  struct Counts: Equatable, Sendable {
     /// Reads that found their block.
     var hits = 0
     /// Reads that found somebody else filling it.
@@ -81,7 +82,7 @@ final class BlockCache: @unchecked Sendable {
     self.maxBytes = maxBytes
   }
 
-  var statistics: Statistics { monitor.withLock { counts } }
+  var counts: Counts { monitor.withLock { counted } }
 
   /// Copies bytes of a block, from `offset` on, into `buffer`.
   ///
@@ -129,7 +130,7 @@ final class BlockCache: @unchecked Sendable {
     slot.users += 1
     clock += 1
     slot.lastUse = clock
-    if case .ready = slot.state { counts.hits += 1 } else { counts.joins += 1 }
+    if case .ready = slot.state { counted.hits += 1 } else { counted.joins += 1 }
     while true {
       switch slot.state {
       case .ready: return slot
@@ -144,10 +145,10 @@ final class BlockCache: @unchecked Sendable {
     clock += 1
     slot.lastUse = clock
     slots[number] = slot
-    counts.fills += 1
-    counts.bytes += count
-    counts.peakBytes = max(counts.peakBytes, counts.bytes)
-    counts.peakBlocks = max(counts.peakBlocks, slots.count)
+    counted.fills += 1
+    counted.bytes += count
+    counted.peakBytes = max(counted.peakBytes, counted.bytes)
+    counted.peakBlocks = max(counted.peakBlocks, slots.count)
     return slot
   }
 
@@ -155,7 +156,7 @@ final class BlockCache: @unchecked Sendable {
   ///
   /// - Returns: false where all that is left is in use.
   private func makeRoom(for count: UInt64, evicted: inout [Slot]) -> Bool {
-    while !slots.isEmpty, slots.count >= maxBlocks || counts.bytes + count > maxBytes {
+    while !slots.isEmpty, slots.count >= maxBlocks || counted.bytes + count > maxBytes {
       let idle = slots.values.lazy.filter { $0.users == 0 }
       guard let oldest = idle.min(by: { $0.lastUse < $1.lastUse }) else { return false }
       remove(oldest)
@@ -166,7 +167,7 @@ final class BlockCache: @unchecked Sendable {
 
   private func remove(_ slot: Slot) {
     slots[slot.number] = nil
-    counts.bytes -= slot.count
+    counted.bytes -= slot.count
   }
 
   private func fill(

@@ -1,7 +1,7 @@
 // Which blocks are being copied from the base at the moment, so that readers of the same blocks do not ask a slow base
 // for them twice. There are no more of them than threads.
 
-internal import DiskIO
+internal import Threads
 
 /// Claims on blocks, each held by one thread while it copies them.
 final class CopiesUnderWay: @unchecked Sendable {

@@ -1,7 +1,7 @@
 // The two kinds of lock in the engine. Order: the gate first, then at most one stripe. Stripes are never nested.
 
-internal import Glibc
 internal import Synchronization
+internal import Threads
 
 /// Locks for state transitions, one for each stretch of a disk and shared by many stretches.
 ///
@@ -48,32 +48,19 @@ struct StripeLocks: ~Copyable, @unchecked Sendable {
 }
 
 /// Lets the size change only while no transition is under way: transitions pass it together, a change of size alone.
-struct ResizeGate: ~Copyable, @unchecked Sendable {
-  // SAFETY: the lock has a fixed address from init to deinit and synchronises itself.
-  private let lock: UnsafeMutablePointer<pthread_rwlock_t>
-
-  init() {
-    lock = .allocate(capacity: 1)
-    lock.initialize(to: pthread_rwlock_t())
-    let result = pthread_rwlock_init(lock, nil)
-    precondition(result == 0)
-  }
-
-  deinit {
-    pthread_rwlock_destroy(lock)
-    lock.deallocate()
-  }
+struct ResizeGate: ~Copyable, Sendable {
+  private let lock = SharedLock()
 
   @inline(__always)
   func shared<Result: ~Copyable, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
-    pthread_rwlock_rdlock(lock)
-    defer { pthread_rwlock_unlock(lock) }
+    lock.takeShared()
+    defer { lock.leave() }
     return try body()
   }
 
   func exclusive<Result: ~Copyable, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
-    pthread_rwlock_wrlock(lock)
-    defer { pthread_rwlock_unlock(lock) }
+    lock.take()
+    defer { lock.leave() }
     return try body()
   }
 }

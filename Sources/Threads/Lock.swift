@@ -62,6 +62,10 @@ public struct Condition: ~Copyable, @unchecked Sendable {
     pthread_cond_timedwait(condition, lock.mutex, &time)
   }
 
+  /// Lets go of the lock and waits until ``signal()`` is called; may return without a reason. The caller has the lock before
+  /// and afterwards.
+  public func wait(_ lock: borrowing Lock) { pthread_cond_wait(condition, lock.mutex) }
+
   /// Wakes everybody who waits.
   public func signal() { pthread_cond_broadcast(condition) }
 }

@@ -28,9 +28,9 @@ import Testing
     let cache = BlockCache(maxBlocks: 2, maxBytes: 1 << 20)
     for block in [1, 1, 2, 1, 3, 1, 2] { #expect(try read(cache, block) == UInt8(block)) }
     // 1, 2, then 3 in the place of 2, then 2 in the place of 3.
-    #expect(cache.statistics.fills == 4)
-    #expect(cache.statistics.hits == 3)
-    #expect(cache.statistics.peakBlocks == 2)
+    #expect(cache.counts.fills == 4)
+    #expect(cache.counts.hits == 3)
+    #expect(cache.counts.peakBlocks == 2)
   }
 
   @Test func `neither limit is exceeded, whatever the sizes`() throws {
@@ -43,18 +43,18 @@ import Testing
         #expect(value == UInt8(block), "seed \(testSeed)")
       }
     }
-    #expect(cache.statistics.peakBlocks <= 5)
-    #expect(cache.statistics.peakBytes <= 10_000)
-    #expect(cache.statistics.hits > 0)
+    #expect(cache.counts.peakBlocks <= 5)
+    #expect(cache.counts.peakBytes <= 10_000)
+    #expect(cache.counts.hits > 0)
   }
 
   @Test func `a block larger than the limit is let in alone`() throws {
     let cache = BlockCache(maxBlocks: 5, maxBytes: 1000)
     #expect(try read(cache, 1, count: 500) == 1)
     #expect(try read(cache, 2, count: 5000) == 2)
-    #expect(cache.statistics.bytes == 5000)
+    #expect(cache.counts.bytes == 5000)
     #expect(try read(cache, 3, count: 500) == 3)
-    #expect(cache.statistics.bytes == 500)
+    #expect(cache.counts.bytes == 500)
   }
 
   @Test func `who asks for a block that is being filled waits for it`() throws {
@@ -69,8 +69,8 @@ import Testing
       #expect(value == 7)
     }
     #expect(fills.load(ordering: .relaxed) == 1)
-    #expect(cache.statistics.fills == 1)
-    #expect(cache.statistics.hits + cache.statistics.joins == 7)
+    #expect(cache.counts.fills == 1)
+    #expect(cache.counts.hits + cache.counts.joins == 7)
   }
 
   @Test func `different blocks are filled at the same time`() throws {
@@ -106,7 +106,7 @@ import Testing
       }
     }
     #expect(failures.load(ordering: .relaxed) == 4)
-    #expect(cache.statistics.bytes == 0)
+    #expect(cache.counts.bytes == 0)
     #expect(try read(cache, 3) == 3)
     #expect(try read(cache, 4) == 4)
   }

@@ -84,12 +84,12 @@ import Testing
     try compress()
     let image = try workshop.open("disk.img.xz", as: nil, CompressionOptions(maxDepth: 3))
     try image.expect(Self.raw, threads: 8, reads: 40)
-    #expect(image.cache.statistics.peakBlocks <= 3)
-    #expect(image.cache.statistics.peakBytes <= 3 * 128 << 10)
+    #expect(image.cache.counts.peakBlocks <= 3)
+    #expect(image.cache.counts.peakBytes <= 3 * 128 << 10)
 
     let whole = try workshop.open("disk.img.xz", as: nil, CompressionOptions(maxDepth: 100))
     try whole.expect(Self.raw, threads: 8, reads: 40)
-    #expect(whole.cache.statistics.fills == 12)
+    #expect(whole.cache.counts.fills == 12)
   }
 
   // MARK: Damage
