@@ -50,44 +50,24 @@ extension ImageWriter {
     var devices: [BlockDevice] = []
     if let disk = device.disk { devices.append(disk) }
     device.collect(into: &devices)
-    return (try? File.readText("/proc/self/mountinfo")).flatMap { find(devices, in: $0) }
+    return (try? MountTable()).flatMap { find(devices, in: $0.entries) }
   }
 
   /// The first mount in a table whose file system is on one of the devices and can be written to.
-  static func find(_ devices: [BlockDevice], in table: String) -> ImageWriter? {
-    for line in table.split(separator: "\n") {
-      let fields = line.split(separator: " ")
-      guard let hyphen = fields.dropFirst(6).firstIndex(of: "-"), fields.count > hyphen + 3,
-        fields[hyphen + 3].split(separator: ",").contains("rw")
-      else { continue }
-      var number = BlockDevice.number(fields[2])
+  static func find(_ devices: [BlockDevice], in table: [MountTableEntry]) -> ImageWriter? {
+    for entry in table where entry.options.split(separator: ",").contains("rw") {
+      var number = BlockDevice.number(entry.device[...])
       // Some file systems have numbers of their own (btrfs).
-      let source = String(fields[hyphen + 2])
-      if fields[2].hasPrefix("0:"), source.hasPrefix("/dev/") {
+      if entry.device.hasPrefix("0:"), entry.source.hasPrefix("/dev/") {
         var status = stat()
-        guard stat(source, &status) == 0 else { continue }
+        guard stat(entry.source, &status) == 0 else { continue }
         number = UInt64(status.st_rdev)
       }
       if let device = devices.first(where: { $0.number == number }) {
-        return .mount(device: "/dev/" + device.name, place: unescaped(fields[4]))
+        return .mount(device: "/dev/" + device.name, place: entry.mountpoint.carrier)
       }
     }
     return nil
-  }
-
-  /// Blanks and the like stand in the table as three octal digits.
-  private static func unescaped(_ text: Substring) -> String {
-    var bytes: [UInt8] = []
-    var rest = Array(text.utf8)[...]
-    while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "\\"), let code = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8) {
-        bytes.append(code)
-        rest = rest.dropFirst(3)
-      } else {
-        bytes.append(byte)
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
   }
 }
 

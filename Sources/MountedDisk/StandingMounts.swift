@@ -1,6 +1,6 @@
 // The mounts of cowmount that stand.
 
-internal import FuseSession
+internal import DiskIO
 public import SystemPackage
 
 /// The mounts of cowmount that this process sees.

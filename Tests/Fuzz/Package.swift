@@ -21,13 +21,13 @@ let package = Package(
     .target(name: "CNbd"),
     .target(name: "Threads", dependencies: [system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
-    .target(name: "CopyOnWrite", dependencies: ["DiskIO", system], swiftSettings: strict),
+    .target(name: "CopyOnWrite", dependencies: ["DiskIO", "Threads", system], swiftSettings: strict),
     .target(name: "Images", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
     .target(
       name: "PartitionTables", dependencies: ["CZlib", "CopyOnWrite", "Images", system], swiftSettings: strict),
     .target(
       name: "CompressedImages",
-      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", system], swiftSettings: strict),
+      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", "Threads", system], swiftSettings: strict),
     .target(
       name: "NbdImages", dependencies: ["CLinux", "CNbd", "CopyOnWrite", "DiskIO", "Images", "Threads", system],
       swiftSettings: strict),
@@ -35,12 +35,10 @@ let package = Package(
       name: "VirtualDisks",
       dependencies: ["CLinux", "CopyOnWrite", "DiskIO", "Images", "NbdImages", "Threads", system],
       swiftSettings: strict),
-    // What needs no libfuse of it.
-    .target(name: "FuseSession", dependencies: ["DiskIO", system]),
     .executableTarget(
       name: "cowfuzz",
       dependencies: [
-        "CLinux", "CLzma", "CZlib", "CZstd", "CompressedImages", "CopyOnWrite", "DiskIO", "FuseSession", "Images",
+        "CLinux", "CLzma", "CZlib", "CZstd", "CompressedImages", "CopyOnWrite", "DiskIO", "Images",
         "NbdImages", "PartitionTables", "VirtualDisks", system,
       ],
       // The main function is libFuzzer's.

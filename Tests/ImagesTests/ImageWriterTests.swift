@@ -4,6 +4,7 @@ import CLinux
 import SystemPackage
 import Testing
 
+@testable import DiskIO
 @testable import Images
 
 @Suite struct ImageWriterTests {
@@ -25,7 +26,7 @@ import Testing
     ])
   func mounts(line: String, expected: ImageWriter?) {
     let table = "20 1 0:5 / /proc rw - proc proc rw\n\(line)\n"
-    #expect(ImageWriter.find([Self.disk, Self.other], in: table) == expected)
+    #expect(ImageWriter.find([Self.disk, Self.other], in: MountTable.parse(Array(table.utf8))) == expected)
   }
 
   @Test func numbers() {

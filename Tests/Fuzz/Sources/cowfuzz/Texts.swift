@@ -2,7 +2,7 @@
 
 internal import SystemPackage
 
-@testable import FuseSession
+@testable import DiskIO
 
 /// A size that was taken is one that a file can have, and is written so that it is read as the same.
 func fuzzByteSize(_ input: inout Input) {

@@ -3,7 +3,7 @@
 import SystemPackage
 import Testing
 
-@testable import FuseSession
+@testable import DiskIO
 
 extension MountTable {
   fileprivate static func parse(_ text: String) -> [MountTableEntry] { parse(Array(text.utf8)) }

@@ -1,8 +1,7 @@
 // The kernel's list of mounts (/proc/self/mountinfo, proc(5)). It answers without touching any of them, which matters
 // where one of them is dead or is served by ourselves.
 
-import DiskIO
-import SystemPackage
+public import SystemPackage
 
 /// One line of the mount table.
 public struct MountTableEntry: Equatable, Sendable {

@@ -1,1 +1,0 @@
-../../../../Sources/FuseSession/MountTable.swift
