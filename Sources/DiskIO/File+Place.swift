@@ -50,7 +50,7 @@ extension File {
   public func mountID() throws(Errno) -> UInt64 {
     let lines = try File.readText(FilePath("/proc/self/fdinfo/\(descriptor)")).split(separator: "\n")
     guard let line = lines.first(where: { $0.hasPrefix("mnt_id:") }), let id = UInt64(line.drop { !$0.isNumber })
-    else { throw .noFunction }
+    else { throw .notImplemented }
     return id
   }
 

@@ -30,7 +30,7 @@ extension File {
 
   /// Makes sure that writing to these bytes needs no more space. The file's length stays.
   ///
-  /// - Throws: `.noSpace`, `.diskQuotaExceeded`; `.notSupportedOnSocket` (EOPNOTSUPP) where the file system cannot.
+  /// - Throws: `.noSpace`, `.diskQuotaExceeded`; `.notSupported` (EOPNOTSUPP) where the file system cannot.
   public func reserve(_ range: Range<UInt64>) throws(Errno) {
     try allocate(.reserve, clinux_falloc_keep_size, range)
   }

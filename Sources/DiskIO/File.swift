@@ -199,6 +199,10 @@ extension Errno {
 
   /// What the last failed call of this thread left.
   public static var current: Errno { Errno(rawValue: errno) }
+
+  /// ENOSYS: the kernel, or whoever serves a file system, has no such call. (EOPNOTSUPP is `notSupported`, which has the same
+  /// number on Linux.)
+  public static var notImplemented: Errno { .noFunction }
 }
 
 /// Makes a system call until it is not interrupted by a signal, and turns -1 into the errno it left.

@@ -13,7 +13,7 @@ extension File {
     var file: File
     do {
       file = try open(directory, O_RDWR | O_CLOEXEC | O_EXCL | clinux_o_tmpfile, mode: 0o600)
-    } catch .notSupportedOnSocket, .isDirectory, .invalidArgument {
+    } catch .notSupported, .isDirectory, .invalidArgument {
       // The file system has no O_TMPFILE (open(2)); EISDIR and EINVAL come from older kernels and some FUSE servers.
       file = try unlinkedTemporary(in: directory)
     }

@@ -1,6 +1,7 @@
 // What a file system answers. Each method's comment is its specification: what the kernel has checked before, what it does
 // on its own, and what the answer must be.
 
+import DiskIO
 import CFuse
 import Glibc
 import SystemPackage
@@ -97,7 +98,7 @@ open class FileSystem: @unchecked Sendable {
   open func setAttributes(
     _ request: consuming Request, inode: UInt64, to new: InodeAttributes, changes: AttributeChanges
   ) {
-    request.fail(.noFunction)
+    request.fail(.notImplemented)
   }
 
   /// Lists the directory from the entry number `position` on, into at most `size` bytes; nothing when there are no more.
@@ -123,7 +124,7 @@ open class FileSystem: @unchecked Sendable {
 
   /// fallocate(2) with its `mode` bits.
   open func allocate(_ request: consuming Request, inode: UInt64, mode: CInt, offset: UInt64, count: UInt64) {
-    request.fail(.notSupportedOnSocket)
+    request.fail(.notSupported)
   }
 
   /// lseek(2) with SEEK_DATA or SEEK_HOLE. Pages that the kernel has not written back yet are unknown here.
@@ -133,6 +134,6 @@ open class FileSystem: @unchecked Sendable {
 
   /// statfs(2).
   open func statistics(_ request: consuming Request) {
-    request.fail(.noFunction)
+    request.fail(.notImplemented)
   }
 }

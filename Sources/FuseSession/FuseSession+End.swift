@@ -19,7 +19,7 @@ extension FuseSession {
     return !state.isOver.load(ordering: .acquiring) && state.workerCount.load(ordering: .acquiring) == 0
   }
 
-  // MARK: Watching
+  // MARK: The watch
 
   /// A descriptor that becomes readable when there is something to see to: the end, or the first request since
   /// ``rest()``. ``takeWake()`` makes it quiet again.
@@ -32,10 +32,10 @@ extension FuseSession {
   }
 
   /// Asks to be woken by the next request.
-  public func rest() { state?.watcherRests.store(true, ordering: .relaxed) }
+  public func rest() { state?.wakesOnRequest.store(true, ordering: .relaxed) }
 
-  /// Has somebody look round. Returns at once.
-  public func lookRound() { lookout?.look() }
+  /// Has the watch looked to, on a thread of its own. Returns at once.
+  public func watch() { watchThread?.look() }
 
   func waitForWake() {
     var wait = pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0)

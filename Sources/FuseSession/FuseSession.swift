@@ -24,7 +24,7 @@ public final class FuseSession {
   private let isReadOnly: Bool
   var state: SessionState?
   var workers: [Worker] = []
-  var lookout: Lookout?
+  var watchThread: WatchThread?
 
   /// Prepares a session. Nothing is mounted yet.
   ///
@@ -102,10 +102,10 @@ public final class FuseSession {
   ///   - fileSystem: what answers.
   ///   - device: a descriptor of the device, from ``mount(at:)``.
   ///   - threads: how many serve.
-  ///   - lookRound: called every few seconds while requests come, and once after the last of them. It may take as long as
+  ///   - watch: called every few seconds while requests come, and once after the last of them. It may take as long as
   ///     it likes, or never return.
   public func serve(
-    _ fileSystem: FileSystem, on device: consuming File, threads: Int, lookRound: sending @escaping () -> Void
+    _ fileSystem: FileSystem, on device: consuming File, threads: Int, watch: sending @escaping () -> Void
   ) throws(FuseError) {
     // libfuse's own, which outlives this object as its workers may.
     let descriptor = fcntl(device.descriptor, F_DUPFD_CLOEXEC, 0)
@@ -117,7 +117,7 @@ public final class FuseSession {
       let state = try SessionState(fileSystem: fileSystem, isReadOnly: isReadOnly)
       self.state = state
       slot.pointee = UnsafeRawPointer(Unmanaged.passRetained(state).toOpaque())
-      lookout = try Lookout(look: lookRound)
+      watchThread = try WatchThread(look: watch)
       try startWorkers(threads, state)
       while !state.isReady.load(ordering: .acquiring) {
         guard state.workerCount.load(ordering: .acquiring) > 0 else { throw .socketNotConnected }

@@ -23,9 +23,9 @@ final class SessionState: Sendable {
   let isOver = Atomic(false)
   /// The workers' memory for requests.
   let requestMemory = RequestMemory()
-  /// Whether whoever polls ``wakeUp`` is to be woken by the next request: the one who looks round while there is work.
-  /// Without a request it is not woken, so an idle mount uses no time at all.
-  let watcherRests = Atomic(false)
+  /// Whether the next request wakes whoever polls ``wakeUp``, who sees to the watch while there is work. Without a request
+  /// nobody is woken, so an idle mount uses no time at all.
+  let wakesOnRequest = Atomic(false)
   /// How often the file is open for writing.
   let writers = Atomic(0)
   /// What the kernel was told of writes that it had held back and that failed.
@@ -52,7 +52,7 @@ final class SessionState: Sendable {
     return Unmanaged.fromOpaque(state)
   }
 
-  func wakeWatcher() {
+  func wake() {
     var one: UInt64 = 1
     _ = write(wakeUp.descriptor, &one, MemoryLayout.size(ofValue: one))
   }
@@ -74,6 +74,6 @@ final class SessionState: Sendable {
     connection.congestion_threshold = 96
     connection.time_gran = 1
     isReady.store(true, ordering: .releasing)
-    wakeWatcher()
+    wake()
   }
 }

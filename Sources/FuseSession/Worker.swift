@@ -85,8 +85,8 @@ private final class Context: @unchecked Sendable {
       serveRequests()
       clinux_set_thread_pointer(nil)
     }
-    // The last one out tells the watcher.
-    if state.workerCount.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { state.wakeWatcher() }
+    // The last one out tells.
+    if state.workerCount.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { state.wake() }
   }
 
   private func serveRequests() {
@@ -103,7 +103,7 @@ private final class Context: @unchecked Sendable {
       default:
         // Others may go on: this one may have had no memory.
         if result == 0, !state.isOver.exchange(true, ordering: .acquiringAndReleasing) {
-          state.wakeWatcher()
+          state.wake()
         }
         return
       }
@@ -111,8 +111,8 @@ private final class Context: @unchecked Sendable {
         state.requestMemory.add(buffer)
         isKnown = true
       }
-      if state.watcherRests.load(ordering: .relaxed), state.watcherRests.exchange(false, ordering: .relaxed) {
-        state.wakeWatcher()
+      if state.wakesOnRequest.load(ordering: .relaxed), state.wakesOnRequest.exchange(false, ordering: .relaxed) {
+        state.wake()
       }
       fuse_session_process_buf(session, &buffer)
     }

@@ -23,7 +23,7 @@ extension ImageFileSystem {
     switch mode & ~clinux_falloc_keep_size {
     case 0: kind = .reserve
     case clinux_falloc_punch_hole where keepsSize, clinux_falloc_zero_range: kind = .zero
-    default: return request.fail(.notSupportedOnSocket)
+    default: return request.fail(.notSupported)
     }
     let (end, overflow) = offset.addingReportingOverflow(count)
     guard !overflow, end <= UInt64(Int64.max) else { return request.fail(.fileTooLarge) }

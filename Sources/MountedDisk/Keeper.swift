@@ -67,7 +67,7 @@ class Keeper {
       }
       // It was needed for no more than to say so.
       close()
-      try startServer(for: format)
+      try startDiskServer(for: format)
     }
   }
 
@@ -126,7 +126,7 @@ class Keeper {
     return server.reasonForEnd()
   }
 
-  private func startServer(for format: VirtualDiskFormat) throws {
+  private func startDiskServer(for format: VirtualDiskFormat) throws {
     guard case .file(let file) = source else { throw MountFailure("\(sourceName): a virtual disk within another") }
     var options = VirtualDiskFormat.Options()
     options.isForced = settings.format != nil

@@ -19,7 +19,7 @@ final class MountGuard {
   }
 
   private enum Order: UInt8 {
-    case watch = 1
+    case protect = 1
     case detach, leave
   }
 
@@ -45,8 +45,8 @@ final class MountGuard {
   }
 
   /// Tells it which mount is ours.
-  func watch(_ mount: StandingMount) {
-    socket.send(Wire(Order.watch.rawValue, [mount.id], text: Array(mount.device.utf8)))
+  func protect(_ mount: StandingMount) {
+    socket.send(Wire(Order.protect.rawValue, [mount.id], text: Array(mount.device.utf8)))
   }
 
   /// Has it detach the mount; it ends when that is done.
@@ -101,7 +101,7 @@ final class MountGuard {
       switch socket.receive() {
       case .message(let wire, _):
         switch Order(rawValue: wire.kind) {
-        case .watch: mount = StandingMount(id: wire.number(0), device: wire.string)
+        case .protect: mount = StandingMount(id: wire.number(0), device: wire.string)
         case .detach: return detach(mount, mountpoint).rawValue
         case .leave: return 0
         case nil: break

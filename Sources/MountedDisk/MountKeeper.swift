@@ -109,7 +109,7 @@ final class MountKeeper: Keeper {
   }
 
   private func begin() throws {
-    try startServer()
+    try startServingProcess()
     if case .started(let server) = source {
       // Before anybody reads through it.
       if settings.format == nil { try server.checkFiles() }
@@ -118,7 +118,7 @@ final class MountKeeper: Keeper {
     let device = try session.mount(at: mountpoint)
     standing = mountpoint.findMount()
     guard let standing else { throw FuseError.displaced(mountpoint.path) }
-    guardian.watch(standing)
+    guardian.protect(standing)
     standing.raiseLimits()
     try hand(over: device)
     try waitUntilServing(standing)
@@ -131,7 +131,7 @@ final class MountKeeper: Keeper {
     process.send(.device, passing: device.descriptor)
   }
 
-  private func startServer() throws {
+  private func startServingProcess() throws {
     let scratch = try overlay.scratch()
     let decompressed = mount.source.decompresses ? try overlay.scratch() : nil
     let decompressedDescriptor: CInt? =
@@ -305,7 +305,7 @@ final class MountKeeper: Keeper {
   private func renewGuard() -> Bool {
     guard let another = try? MountGuard.start(at: mountpoint) else { return false }
     guardian = another
-    if let standing { guardian.watch(standing) }
+    if let standing { guardian.protect(standing) }
     return true
   }
 

@@ -1,4 +1,4 @@
-// The first thread of the process that serves: hears the keeper, looks round while there is work, and ends.
+// The first thread of the process that serves: hears the keeper, sees to the watch while there is work, and ends.
 
 internal import CopyOnWrite
 internal import FuseSession
@@ -14,10 +14,10 @@ final class ServerLoop {
   private let image: any Image
   private let prefetch: Prefetch?
   private let statistics: MountStatistics
-  /// Whether requests came since ``FuseSession/rest()``. Only then are there looks round, so an idle mount uses no time.
+  /// Whether requests came since ``FuseSession/rest()``. Only then is there a watch, so an idle mount uses no time.
   private var isBusy = false
 
-  /// Milliseconds between two looks round.
+  /// Milliseconds from one look of the watch to the next.
   private static let pause: CInt = 5000
 
   init(
@@ -42,11 +42,11 @@ final class ServerLoop {
       switch event {
       case .wake where !session.isOver:
         // Somebody asks for something, for the first time in a while.
-        session.lookRound()
+        session.watch()
         isBusy = true
       case .wake: break
       case .nothing:
-        session.lookRound()
+        session.watch()
         isBusy = false
         session.rest()
       case .keeper(.stop): return end(.told)

@@ -27,7 +27,8 @@ let package = Package(
       name: "PartitionTables", dependencies: ["CZlib", "CopyOnWrite", "Images", system], swiftSettings: strict),
     .target(
       name: "CompressedImages",
-      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", "Threads", system], swiftSettings: strict),
+      dependencies: ["CLzma", "CZlib", "CZstd", "CopyOnWrite", "DiskIO", "Images", "Threads", system],
+      swiftSettings: strict),
     .target(
       name: "NbdImages", dependencies: ["CLinux", "CNbd", "CopyOnWrite", "DiskIO", "Images", "Threads", system],
       swiftSettings: strict),

@@ -33,18 +33,18 @@ final class ServerProcess {
     /// An image, which the server finds as descriptor 4.
     var image: CInt?
     /// What it may do; nil: what this process may.
-    var confinement: Confinement?
+    var rights: Rights?
   }
 
   /// What is left to a server that reads an image: its program and libraries, the image, and nothing to write to. Root's
   /// becomes a user that is nobody else's.
-  struct Confinement {
+  struct Rights {
     /// Whether it reads whatever else its user may.
     var readsEverything = false
     /// Whether it reads what is closed to its user, too, where this process may.
     var readsWhatIsClosed = false
 
-    fileprivate var value: clinux_confinement {
+    fileprivate var confinement: clinux_confinement {
       var value = clinux_confinement()
       value.role = CLINUX_ROLE_DISK_READER
       // Who cannot look into another user's process would not see which files it has open (VirtualDisk.swift).
@@ -116,8 +116,8 @@ final class ServerProcess {
         command.socket = inheritance.socket
         command.image = inheritance.image ?? -1
         command.output = output
-        guard let confinement = inheritance.confinement else { return body(&command) }
-        return withUnsafePointer(to: confinement.value) {
+        guard let rights = inheritance.rights else { return body(&command) }
+        return withUnsafePointer(to: rights.confinement) {
           command.confinement = $0
           return body(&command)
         }

@@ -41,7 +41,7 @@ public final class StartedServer {
       socket = try PrivateSocket { (listener) throws(Errno) in
         var inheritance = ServerProcess.Inheritance(socket: listener)
         inheritance.image = disk?.file.descriptor
-        inheritance.confinement = disk.map {
+        inheritance.rights = disk.map {
           let isClosed = $0.file.status.permissions & 0o004 == 0
           return .init(readsEverything: $0.followsNames, readsWhatIsClosed: $0.followsNames || isClosed)
         }

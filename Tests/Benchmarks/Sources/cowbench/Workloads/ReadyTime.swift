@@ -54,7 +54,7 @@ struct ManyMounts: Workload {
   func measure(_ contender: any Contender, in arena: Arena) async throws -> [Outcome] {
     try await withMounts(mounts, of: try arena.bases.data(), by: contender, in: arena) { stages in
       if stages.allSatisfy({ $0.processes.isEmpty }) { return [.none, .none] }
-      // Some look round once more a few seconds after the last request.
+      // Some look at things once more a few seconds after the last request.
       try await Task.sleep(for: .seconds(11))
       let before = stages.map(\.processorTimes)
       let start = ContinuousClock.now
