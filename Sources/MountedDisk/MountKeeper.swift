@@ -1,4 +1,4 @@
-// A mount, from the options to its end, as the keeper sees it.
+// The keeper of a mount: from the options to the end, with the caller's rights.
 
 internal import CLinux
 internal import DiskIO
@@ -6,62 +6,26 @@ internal import FuseSession
 internal import Glibc
 internal import Logging
 internal import SystemPackage
-internal import Threads
 internal import VirtualDisks
-
-/// A mounted disk.
-public enum MountedDisk {
-  /// Mounts, and serves until the end. In the background form the calling process ends as soon as the mount can be used; in
-  /// the other one this returns when the mount has ended.
-  ///
-  /// - Throws: why it could not be mounted; ``MountEndedBadly``.
-  public static func run(_ settings: MountSettings) throws {
-    // Descriptors that the caller left open: a mount never keeps another program's lock or pipe.
-    clinux_close_from(3)
-    // A reader of our messages who went away must not take the mount with it.
-    signal(SIGPIPE, SIG_IGN)
-    // Neither must a limit on the size of files: who writes beyond it is told so (EFBIG).
-    signal(SIGXFSZ, SIG_IGN)
-    raiseFileSizeLimit()
-    if settings.staysInForeground {
-      Log.start(toSystem: false, verbose: settings.isVerbose)
-      try MountKeeper(settings).run(starter: -1) { true }
-    } else {
-      let background = try Background.enter()
-      Log.start(toSystem: true, verbose: settings.isVerbose)
-      try MountKeeper(settings).run(starter: background.descriptor) { background.ready() }
-    }
-  }
-}
-
-extension MountedDisk {
-  /// As far as the caller may raise it: what the caller meant for its own files is not meant for the overlay.
-  private static func raiseFileSizeLimit() {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
-  }
-}
 
 /// The keeper of a mount.
 final class MountKeeper: Keeper {
-  private let mount: MountSettings
-  private let mountpoint: Mountpoint
+  let mount: MountSettings
+  let mountpoint: Mountpoint
   private let overlay: Overlay
   private let session: FuseSession
-  private var guardian: MountGuard
-  private var standing: StandingMount?
+  var guardian: MountGuard
+  var standing: StandingMount?
   /// What the file is called in the mount; as the server says.
-  private var fileName: [UInt8] = []
+  var fileName: [UInt8] = []
   /// What the server said at its end; nil where it said nothing.
-  private var over: End?
+  var over: End?
   /// Whether the server of the image has ended.
   private var isImageGone = false
   /// Processes that ask the kernel for write-back.
-  private var writers: Set<pid_t> = []
+  var writers: Set<pid_t> = []
 
-  private enum End {
+  enum End {
     case unmounted, failed
   }
 
@@ -180,25 +144,6 @@ final class MountKeeper: Keeper {
     }
   }
 
-  /// The kernel makes up the root's attributes before it knows anybody to ask. With the writeback cache it then trusts its
-  /// own size and times of a regular file, and would show an empty one: so they are set, as a user would set them, and the
-  /// server answers that. (A mount that cannot be written to has no such cache.)
-  ///
-  /// - Returns: a process that does it, since the answer may never come. It ends with the error, or 0.
-  private func correctFile(_ standing: StandingMount, size: UInt64, modified: Timestamp) throws -> pid_t {
-    guard let root = mountpoint.root(of: standing) else { throw FuseError.displaced(mountpoint.path) }
-    guard let size = off_t(exactly: size) else { throw FuseError.uncorrected(mountpoint.path, .fileTooLarge) }
-    let times = [timespec(tv_sec: 0, tv_nsec: Int(clinux_utime_omit)), modified.timespec]
-    let child = fork()
-    guard child != -1 else { throw Errno.current }
-    guard child == 0 else { return child }
-    clinux_stand_apart("cowmount-sync")
-    let isDone = root.link.withPlatformString { link in
-      truncate(link, size) == 0 && utimensat(AT_FDCWD, link, times, 0) == 0
-    }
-    _exit(isDone ? 0 : errno)
-  }
-
   // MARK: Serving
 
   private func serve(isWanted: Bool) throws {
@@ -238,145 +183,5 @@ final class MountKeeper: Keeper {
     isImageGone = true
     logger.warning("\(end): what it served cannot be read any more")
     process?.send(.imageIsGone)
-  }
-
-  // MARK: Ending
-
-  /// The server ended by itself.
-  private func serverEnded(_ end: String) throws {
-    switch over {
-    case .unmounted:
-      // What stands at that place now is not ours.
-      guardian.dismiss()
-      logger.info("unmounted")
-    case .failed:
-      logger.error("the kernel's FUSE device failed; the mount ends")
-      _ = detachAndWait()
-      throw MountEndedBadly()
-    case nil:
-      logger.error("the process that serves the mount \(end); the mount ends")
-      _ = detachAndWait()
-      throw MountEndedBadly()
-    }
-  }
-
-  /// Takes the mount down while it is served, because the kernel then writes back what it has cached, and ends the server.
-  /// A further signal does not wait for what is under way.
-  private func end() throws {
-    process?.send(.prepareToEnd)
-    let isGone = detachAndWait()
-    // One that does not listen will not end by itself.
-    if let process, !process.send(.stop) { Glibc.kill(process.id, SIGKILL) }
-    while process != nil {
-      switch events.next() {
-      case .signal(let signal) where Events.endings.contains(signal): abandon()
-      case .children: _ = processEnd()
-      case let event: take(event)
-      }
-    }
-    if !isGone { throw MountEndedBadly() }
-  }
-
-  /// - Returns: whether the mount is gone.
-  private func detachAndWait() -> Bool {
-    guard let standing else { return true }
-    guardian.detach()
-    while true {
-      // Before waiting: it may have been killed long ago.
-      switch guardian.end() {
-      case .done(let outcome): return tell(outcome, standing)
-      case .killed where renewGuard(): guardian.detach()
-      // Nothing is left to wait with.
-      case .killed: return tell(MountGuard.Outcome(mountpoint.detach(standing)), standing)
-      case nil:
-        switch events.next() {
-        case .signal(let signal) where Events.endings.contains(signal): abandon()
-        case .children: _ = processEnd()
-        case let event: take(event)
-        }
-      }
-    }
-  }
-
-  /// Starts another guard in place of one that was killed.
-  ///
-  /// - Returns: whether that worked.
-  @discardableResult
-  private func renewGuard() -> Bool {
-    guard let another = try? MountGuard.start(at: mountpoint) else { return false }
-    guardian = another
-    if let standing { guardian.protect(standing) }
-    return true
-  }
-
-  private func tell(_ outcome: MountGuard.Outcome, _ standing: StandingMount) -> Bool {
-    let path = (try? MountTable().entry(id: standing.id))?.mountpoint ?? mountpoint.path
-    switch outcome {
-    case .gone: return true
-    case .covered:
-      logger.error(
-        "the mount at \(path) cannot be detached, because something else is mounted over it: unmount that, then umount \(path)"
-      )
-    case .refused: logger.error("the mount at \(path) cannot be detached: umount \(path)")
-    }
-    return false
-  }
-
-  /// Ends now. Whoever waits for this process should find the mount gone; it has nothing to wait for any more, but not for
-  /// ever.
-  private func abandon() -> Never {
-    process?.send(.abandon)
-    let deadline = Moment.now + .seconds(1)
-    var isServed = process != nil
-    var isGuarded = guardian.end() == nil
-    while isServed || isGuarded, deadline > .now {
-      _ = events.next(by: min(deadline, .now + .milliseconds(20)))
-      isServed = isServed && processEnd() == nil
-      isGuarded = isGuarded && guardian.end() == nil
-    }
-    _exit(0)
-  }
-
-  // MARK: Write-back
-
-  /// Has the kernel write back a part of the file, by a process of its own, because that may take as long as it likes.
-  private func writeBack(_ id: UInt64, _ start: UInt64, _ count: UInt64) {
-    reapWriters()
-    guard writers.count < mostWriters else {
-      process?.send(.wroteBack(id: id, isDone: false))
-      return
-    }
-    let child = fork()
-    switch child {
-    case -1: process?.send(.wroteBack(id: id, isDone: false))
-    case 0:
-      clinux_stand_apart("cowmount-sync")
-      // The answer goes out before the file is closed, which this process does by ending: closing waits for the file's lock,
-      // and the seek that asked holds that until it has its answer.
-      let isDone = hasWrittenBack(start, count)
-      process?.socket.send(KeeperMessage.wroteBack(id: id, isDone: isDone).wire)
-      _exit(0)
-    default: writers.insert(child)
-    }
-  }
-
-  /// Each worker asks for one at a time; one whose asker has given up meanwhile may still be at it.
-  private var mostWriters: Int { 4 * max(mount.threads ?? 0, MountServer.mostThreads) }
-
-  private func hasWrittenBack(_ start: UInt64, _ count: UInt64) -> Bool {
-    guard let standing, let root = mountpoint.root(of: standing), let start = Int64(exactly: start),
-      let count = Int64(exactly: count), !fileName.contains(UInt8(ascii: "/"))
-    else { return false }
-    let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
-    let file =
-      mountpoint.isDirectory
-      ? try? File.open(FilePath(bytes: fileName), in: root.descriptor, flags)
-      : try? File.open(root.link, in: AT_FDCWD, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard let file, (try? file.mountID()) == standing.id else { return false }
-    return clinux_write_back_range(file.descriptor, start, count) == 0
-  }
-
-  private func reapWriters() {
-    writers = writers.filter { waitpid($0, nil, WNOHANG) == 0 }
   }
 }
