@@ -55,10 +55,11 @@ DEBIAN_NEEDS = mkfs.ext4=e2fsprogs mount=mount sfdisk=fdisk mmdebstrap=mmdebstra
   /usr/lib/syslinux/mbr/mbr.bin=syslinux-common qemu-img=qemu-utils qemu-nbd=qemu-utils \
   qemu-system-x86_64=qemu-system-x86
 FUZZ_NEEDS = xz=xz-utils zstd=zstd sfdisk=fdisk sgdisk=gdisk qemu-img=qemu-utils
+ARM64 = aarch64-linux-gnu-
 DEB_NEEDS = dpkg-shlibdeps=dpkg-dev lintian=lintian
 NEED = @Tests/install-missing.sh $(BUILD_NEEDS)
 
-.PHONY: build demo test lint check tsan asan fuzz bench bench-engine soak debian-vm install uninstall deb deb-test clean help
+.PHONY: build demo test lint check arm64-check tsan asan fuzz bench bench-engine soak debian-vm install uninstall deb deb-test clean help
 .DEFAULT_GOAL := build
 
 build: ## The release binary, .build/release/cowmount (the default)
@@ -88,6 +89,13 @@ lint: ## Format, a build in which warnings are errors, manual page
 
 check: lint ## What a change has to pass besides make test: lint, and the fast tests
 	$(SWIFT) test --disable-xctest --skip-build $(STRICT_FLAGS) $(FAST_TESTS)
+
+arm64-check: ## The C parts compiled for arm64, by the other compiler than Swift's; warnings are errors
+	$(NEED) $(ARM64)gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross
+	@set -e; for file in Sources/*/*.c Tests/CConfinementProbe/*.c Sources/C*/shim.h; do \
+	  $(ARM64)gcc -x c -std=gnu17 -fsyntax-only -Wall -Wextra -Wno-missing-field-initializers -Wno-unused -Werror -D_Nonnull= -D_Nullable= \
+	    $(patsubst %,-I %,$(wildcard Sources/*/include Tests/*/include)) -idirafter /usr/include/fuse3 \
+	    -idirafter /usr/include $$file; done
 
 tsan: ## The engine's tests under the thread sanitizer
 	$(NEED) $(FAST_TEST_NEEDS)

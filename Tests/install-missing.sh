@@ -1,14 +1,15 @@
 #!/bin/sh
 # Installs what is missing on Debian or Ubuntu. Where nothing is missing, it needs neither network nor root.
 #
-# Each argument is NEED=PACKAGE: a program, or with the suffix .pc a library's development files as pkg-config knows them.
-# Without a package, it is the Swift toolchain, which no distribution has.
+# Each argument is NEED=PACKAGE: a program, a file by its path, or with the suffix .pc a library's development files as
+# pkg-config knows them. Without a package, it is the Swift toolchain, which no distribution has.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin
 
 is_here() {
   case $1 in
+  /*) [ -e "$1" ] ;;
   *.pc) pkg-config --exists "${1%.pc}" 2>/dev/null ;;
   *) command -v "$1" >/dev/null ;;
   esac
