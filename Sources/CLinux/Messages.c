@@ -44,8 +44,9 @@ int64_t clinux_receive_message(int socket, void *bytes, size_t room, int *passed
   // Without room for descriptors, the kernel lets go of those that are sent.
   if (!passed) message.msg_control = NULL, message.msg_controllen = 0;
   ssize_t received;
+  // ECONNRESET is told once, where the other side left something unread, and ahead of what it had sent.
   do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  while (received == -1 && errno == EINTR);
+  while (received == -1 && (errno == EINTR || errno == ECONNRESET));
   if (received == -1 || !passed) return received;
   *passed = -1;
   struct cmsghdr *header = CMSG_FIRSTHDR(&message);
