@@ -123,7 +123,7 @@ class Keeper {
 
   private func reason(_ serverMayHaveEnded: Bool) -> (any Error)? {
     guard serverMayHaveEnded, case .started(let server) = source else { return nil }
-    return server.reasonForEnd()
+    return server.reasonForFailure()
   }
 
   private func startDiskServer(for format: VirtualDiskFormat) throws {

@@ -18,6 +18,8 @@ public struct ServerCommandError: Error, Equatable, CustomStringConvertible {
     case silent(Duration)
     /// It runs, and what it serves cannot be used.
     case unusable(NbdProblem)
+    /// It runs and serves nothing; why, in its own words.
+    case failed(String)
   }
 
   /// The program, as messages call it.
@@ -30,7 +32,7 @@ public struct ServerCommandError: Error, Equatable, CustomStringConvertible {
     case .missing: "there is no program \(name); install it, or correct the command"
     case .notStarted(let error), .ended(.notStarted(let error), _): "cannot start \(name): \(error)"
     case .ended(let end, let said):
-      "\(name) \(end) and served nothing" + (said.last.map { ": \($0)" } ?? Self.advice(end))
+      "\(name) \(end) and served nothing" + ((Self.cause(in: said) ?? said.last).map { ": \($0)" } ?? Self.advice(end))
     case .silent(let time):
       """
       \(name) did not serve the socket it was given within \(time.components.seconds) s; it must take it as systemd \
@@ -39,7 +41,15 @@ public struct ServerCommandError: Error, Equatable, CustomStringConvertible {
     case .unusable(.noServer(let reason)), .unusable(.other(let reason)):
       "\(name) runs, and does not serve NBD on the socket it was given: \(reason)"
     case .unusable(let problem): "\(name): \(problem)"
+    case .failed(let words):
+      "\(name) serves nothing: \(words.hasPrefix("\(name): ") ? String(words.dropFirst(name.count + 2)) : words)"
     }
+  }
+
+  /// What a server said of what went wrong: its first error, since others follow from that, and advice comes last; nil where
+  /// it called nothing an error.
+  static func cause(in said: [String]) -> String? {
+    said.first { $0.lowercased().contains("error: ") }
   }
 
   private static func advice(_ end: ServerEnd) -> String {

@@ -79,10 +79,13 @@ public final class StartedServer {
   /// How long it takes at most until the end of a server is known that hung up.
   private static let delay = Duration.milliseconds(500)
 
-  /// Why the server serves nothing, where that is because it ended.
-  public func reasonForEnd() -> (any Error)? {
-    guard process.wait(Self.delay, until: { process.end != nil }), let end = process.end else { return nil }
-    return error(.ended(end, said: process.said))
+  /// Why the server serves nothing, where that is because it ended, or where it said so itself. What a client is told is
+  /// that there is no export.
+  public func reasonForFailure() -> (any Error)? {
+    if process.wait(Self.delay, until: { process.end != nil }), let end = process.end {
+      return error(.ended(end, said: process.said))
+    }
+    return ServerCommandError.cause(in: process.said).map { error(.failed($0)) }
   }
 
   /// The server's process; nil where it was not told of within a time.
@@ -123,7 +126,7 @@ public final class StartedServer {
   public struct Unusable: Error {
     /// In words, should the server still run.
     public let reason: any Error
-    /// Whether it may be that the server ended (``reasonForEnd()``).
+    /// Whether it may be that the server ended, or said why (``reasonForFailure()``).
     public let mayHaveEnded: Bool
   }
 
