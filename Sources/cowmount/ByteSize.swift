@@ -1,6 +1,6 @@
 // Sizes as users write them.
 
-/// A number of bytes, written with or without a binary suffix: `512`, `64k`, `4M`, `20G`, `15T`.
+/// A number of bytes, written with or without a binary suffix: `512`, `64k`, `4M`, `20GiB`, `15T`.
 struct ByteSize: Equatable, CustomStringConvertible {
   let bytes: UInt64
 
@@ -10,10 +10,15 @@ struct ByteSize: Equatable, CustomStringConvertible {
 
   private static let suffixes = "kmgtpe"
 
-  /// Takes a decimal number and at most one of k, M, G, T, P and E, in either case: powers of 1024.
+  /// Takes a decimal number and at most one of k, M, G, T, P and E, in either case and with or without `iB` behind it:
+  /// powers of 1024.
   init?(argument: String) {
     var digits = Substring(argument)
     var shift = 0
+    // 64KiB, and not 64iB: there must be a letter in front of it.
+    if digits.lowercased().hasSuffix("ib"), let letter = digits.dropLast(2).last, letter.isLetter {
+      digits.removeLast(2)
+    }
     if let last = digits.last, let index = Self.suffixes.firstIndex(of: Character(last.lowercased())) {
       shift = 10 * (Self.suffixes.distance(from: Self.suffixes.startIndex, to: index) + 1)
       digits.removeLast()

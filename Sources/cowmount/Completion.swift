@@ -3,7 +3,6 @@
 
 internal import ArgumentParser
 internal import DiskIO
-internal import MountedDisk
 
 /// What can stand in the place of a word.
 struct Completion: Equatable {
@@ -109,7 +108,7 @@ struct Completion: Equatable {
     }
     let ours = options.options.flatMap { option in
       option.names.compactMap { name -> Candidate? in
-        guard name.hasPrefix("--"), MountOptions.knows(String(name.dropFirst(2))) else { return nil }
+        guard name.hasPrefix("--"), MountOptions.ours.contains(String(name.dropFirst(2))) else { return nil }
         return Candidate(text: name.dropFirst(2) + (option.value == nil ? "" : "="), help: option.help)
       }
     }

@@ -20,7 +20,10 @@ struct Cowmount: ParsableCommand {
     signal(SIGCHLD, SIG_DFL)
     openStandardDescriptors()
     if arguments.first == Completion.command {
-      let completion = Completion(of: Array(arguments.dropFirst())) { StandingMounts.paths.map(\.carrier) }
+      let completion = Completion(of: Array(arguments.dropFirst())) {
+        let mounts = (try? MountTable().entries) ?? []
+        return mounts.filter { $0.type == "fuse.cowmount" }.map(\.mountpoint.carrier)
+      }
       print(completion.text)
       return
     }
@@ -61,7 +64,8 @@ struct Cowmount: ParsableCommand {
 
   /// The command that these arguments ask for.
   static func command(from arguments: [String]) throws -> any ParsableCommand {
-    try parseAsRoot(MountOptions.expand(BracketedCommand.replace(in: arguments)))
+    if let complaint = Habits.complaint(about: arguments) { throw ValidationError(complaint) }
+    return try parseAsRoot(MountOptions.expand(BracketedCommand.replace(in: arguments)))
   }
 
   private static func end(with error: any Error) -> Never {
@@ -78,8 +82,24 @@ struct Cowmount: ParsableCommand {
     }
     // Without `--help`'s text: one line, and where to read more.
     let hint = code == .validationFailure ? " (see cowmount --help)" : ""
-    Console.complain(message(for: error) + hint)
+    Console.complain(line(for: error) + hint)
     exit(status: code.rawValue)
+  }
+
+  /// What is told of an error.
+  static func line(for error: any Error) -> String {
+    let text = message(for: error)
+    if let value = text.firstMatch(of: /is invalid for '[^<]*<([^>]*)>'/) {
+      // The parser shows what an enumeration may be in lines of their own.
+      let listed = text.split(separator: "\n").filter { $0.hasPrefix("  - ") }.map { String($0.dropFirst(4)) }
+      let head = text.prefix(upTo: value.range.upperBound)
+      let values = listed.isEmpty ? value.1.split(separator: "|").map(String.init) : listed
+      if let last = values.last, values.count > 1 {
+        return "\(head): give \(values.dropLast().joined(separator: ", ")) or \(last)"
+      }
+      if value.1 == "size" { return "\(head): a size is written as 65536, 64k or 64KiB" }
+    }
+    return text
   }
 
   private static func exit(status: CInt) -> Never {

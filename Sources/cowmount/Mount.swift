@@ -39,7 +39,7 @@ struct Mount: ParsableCommand {
       valueName: "options"))
   var mountOptions: [String] = []
 
-  @Flag(name: .long, help: "Refuse writes.")
+  @Flag(name: [.customShort("r"), .long], help: "Refuse writes.")
   var readOnly = false
 
   @Option(
@@ -108,6 +108,13 @@ struct Mount: ParsableCommand {
     }
     if MountOptions(mountOptions).isRemount {
       throw ValidationError("-o remount is not supported: unmount it, and mount it again with the new options")
+    }
+    if let option = Habits.misspelt(MountOptions(mountOptions)) {
+      throw ValidationError("Unknown option '\(option.given)' in -o. Did you mean '\(option.meant)'?")
+    }
+    if let maxOverlay, maxOverlay.bytes < blockSize.bytes {
+      throw ValidationError(
+        "--max-overlay \(maxOverlay) is less than one block (--block-size \(blockSize)): nothing could be written")
     }
     if memory, overlayDir != nil {
       throw ValidationError("--memory and --overlay-dir exclude each other: what is written goes to one place")

@@ -48,8 +48,8 @@ struct MountOptions {
     "users",
   ]
 
-  /// Whether -o takes a long option, written without its dashes.
-  static func knows(_ option: String) -> Bool { valued.contains(option) || flags.contains(option) }
+  /// The long options that -o takes, without their dashes.
+  static var ours: Set<String> { valued.union(flags) }
 
   /// Puts long options in the place of those in -o arguments that are ours.
   static func expand(_ arguments: [String]) -> [String] {
@@ -100,6 +100,9 @@ struct MountOptions {
 
   /// Whether they ask to change a mount that stands.
   var isRemount: Bool { options.contains("remount") }
+
+  /// Their names, without values.
+  var names: [String] { options.map(Self.key) }
 
   /// What libfuse gets, with what every mount of ours has.
   func forFuse(image: String, readOnly: Bool) -> [String] {

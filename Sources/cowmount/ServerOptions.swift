@@ -45,9 +45,11 @@ struct ServerOptions: ParsableArguments {
     return options
   }
 
-  /// Says what is wrong where a URI of another kind was meant. A file can have such a name.
+  /// Says what is wrong where a URI of another kind, or one of ours, was meant. A file can have such a name.
   static func refuseOtherSchemes(_ image: String) throws(ServerError) {
-    guard let end = image.firstRange(of: "://"), image.withCarriedCString({ access($0, F_OK) }) == -1 else { return }
+    guard image.contains(":"), image.withCarriedCString({ access($0, F_OK) }) == -1 else { return }
+    if let parts = image.wholeMatch(of: /(nbds?):\/?([^\/].*)/) { throw .oldURI(image, "\(parts.1)://\(parts.2)") }
+    guard let end = image.firstRange(of: "://") else { return }
     let scheme = image[..<end.lowerBound]
     guard scheme.wholeMatch(of: /[A-Za-z][A-Za-z0-9+.-]*/) != nil else { return }
     throw .scheme(image, String(scheme))
@@ -58,6 +60,8 @@ struct ServerOptions: ParsableArguments {
 enum ServerError: Error, CustomStringConvertible {
   /// A URI of something else.
   case scheme(String, String)
+  /// An NBD server as QEMU wrote it before there were URIs, and the URI.
+  case oldURI(String, String)
   /// A format is asked for.
   case otherFormat(String)
 
@@ -69,6 +73,8 @@ enum ServerError: Error, CustomStringConvertible {
       \(image): images cannot be read by \(scheme):; give a path or an NBD URI (nbd://host/export), behind which nbdkit \
       serves many other sources
       """
+    case .oldURI(let image, let uri):
+      "\(image): there is no such image; an NBD server's export is written as a URI: \(uri), with /NAME where it has one"
     case .otherFormat(let uri):
       "\(uri): what a server shows is taken for raw; let the server decompress or convert it, or pass --format raw"
     }

@@ -44,7 +44,7 @@ func complaint(about arguments: [String]) -> String? {
   }
 }
 
-func complaint(_ error: any Error) -> String { Cowmount.message(for: error) }
+func complaint(_ error: any Error) -> String { Cowmount.line(for: error) }
 
 /// The options in `cowmount --help`, each with its dashes.
 func optionsInHelp() -> Set<String> {
