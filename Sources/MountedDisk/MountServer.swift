@@ -53,6 +53,9 @@ struct MountServer {
       return 0
     }
     let image = try settings.window.window(over: whole) { link.send(.complaint($0)) }
+    if image.size == 0 {
+      link.send(.complaint("\(image.source) shows nothing: what is mounted is an empty file; --size makes it larger"))
+    }
     let disk = try overlay.disk(
       over: image, in: .scratch(adopting: scratch), geometry: settings.geometry, options: diskOptions(over: image))
     checkSpace(for: image, in: disk, link)

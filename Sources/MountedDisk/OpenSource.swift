@@ -42,7 +42,11 @@ extension HeldSource {
     case .file(let file):
       let why = settings.format == nil ? "by its first bytes" : "by --format"
       switch try settings.format ?? Self.detect(file) {
-      case .file(.raw): return .image(file)
+      case .file(.raw):
+        if settings.format == nil, let format = ForeignFormat.detect(in: file) {
+          link.send(.complaint(format.advice(on: file.source)))
+        }
+        return .image(file)
       case .disk(let format):
         try format.inspect(file, isForced: settings.format != nil) { logger.warning("\($0)") }
         logger.info("\(file.source) is \(format) \(why)")
