@@ -6,6 +6,8 @@ import SystemPackage
 public enum FuseError: Error, Equatable, CustomStringConvertible {
   /// The kernel's FUSE device is missing or closed to this user.
   case noDevice(Errno)
+  /// Root is not allowed to mount: in a container, or in a user namespace.
+  case noRight(FilePath)
   /// An ordinary user needs fusermount3, which is not installed.
   case noFusermount
   /// The mountpoint does not exist.
@@ -40,8 +42,15 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .noDevice(.noSuchFileOrDirectory):
       "there is no /dev/fuse; load the kernel module (modprobe fuse), or give this container the device"
+    case .noDevice(.notPermitted):
+      "cannot open /dev/fuse: \(Errno.notPermitted); give this container the device (--device /dev/fuse)"
     case .noDevice(let error):
-      "cannot open /dev/fuse: \(error); it must be readable and writable for you (mode 0666)"
+      "cannot open /dev/fuse: \(error); have root make it readable and writable for you (chmod 666 /dev/fuse)"
+    case .noRight(let path):
+      """
+      cannot mount at \(path): root may not mount here; start the container with --cap-add SYS_ADMIN --device /dev/fuse, \
+      and a user namespace with a mount namespace of its own (unshare --map-root-user --mount)
+      """
     case .noFusermount:
       "fusermount3 is not installed, and without it only root can mount; install the package fuse3"
     case .missingMountpoint(let path):

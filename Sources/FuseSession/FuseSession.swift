@@ -60,9 +60,9 @@ public final class FuseSession {
 
   private static func checkDevice() throws(FuseError) {
     let descriptor = open("/dev/fuse", O_RDWR | O_CLOEXEC)
-    // fusermount3 opens the device with its own rights.
-    if descriptor == -1, geteuid() == 0 || errno == ENOENT { throw .noDevice(.current) }
-    if descriptor != -1 { close(descriptor) }
+    // libfuse opens it itself, also where fusermount3 mounts.
+    if descriptor == -1 { throw .noDevice(.current) }
+    close(descriptor)
     guard geteuid() != 0 else { return }
     let found = Self.searchPath.contains { access($0 + "/fusermount3", X_OK) == 0 }
     if !found { throw .noFusermount }
@@ -87,6 +87,9 @@ public final class FuseSession {
     }
     guard result == 0 else {
       let words = FuseLog.take(or: "the kernel refused").replacing(place.string, with: mountpoint.path.string)
+      // libfuse asks fusermount3 where mount(2) is not permitted. For root, that has no more rights, and cannot find a place
+      // that is named by a descriptor of this process.
+      if geteuid() == 0, words.contains("fusermount3") { throw .noRight(mountpoint.path) }
       throw .refused(mountpoint.path, words)
     }
     FuseLog.takesOver = false

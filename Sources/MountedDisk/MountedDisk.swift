@@ -17,6 +17,7 @@ public enum MountedDisk {
     // Neither must a limit on the size of files: who writes beyond it is told so (EFBIG).
     signal(SIGXFSZ, SIG_IGN)
     raiseFileSizeLimit()
+    try raiseDescriptorLimit()
     if settings.staysInForeground {
       Log.start(toSystem: false, verbose: settings.isVerbose)
       try MountKeeper(settings).run(starter: -1) { true }
@@ -35,5 +36,24 @@ extension MountedDisk {
     guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 else { return }
     limit.rlim_cur = limit.rlim_max
     setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+  }
+
+  /// What each process of a mount may need to have open, without connections to servers.
+  private static let leastDescriptors: rlim_t = 64
+  /// Enough for as many connections as there can be.
+  private static let enoughDescriptors: rlim_t = 1024
+
+  /// As far as it is of use. Where that is too little, no step on the way would say what the matter is.
+  private static func raiseDescriptorLimit() throws {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    if limit.rlim_cur < enoughDescriptors {
+      limit.rlim_cur = min(limit.rlim_max, enoughDescriptors)
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+    guard limit.rlim_cur < leastDescriptors else { return }
+    throw MountFailure(
+      "a process may have only \(limit.rlim_cur) files open here; raise the limit to \(leastDescriptors) or more (ulimit -n)"
+    )
   }
 }

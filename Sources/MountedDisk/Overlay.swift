@@ -9,7 +9,7 @@ internal import SystemPackage
 /// The place for an overlay, checked.
 enum Overlay {
   /// An unnamed file in this directory.
-  case directory(FilePath)
+  case directory(OverlayDirectory)
   /// An unnamed file in memory.
   case memory
 
@@ -27,18 +27,26 @@ enum Overlay {
       return
     }
     let temporary = getenv("TMPDIR").map { FilePath(platformString: $0) } ?? ""
-    let chosen = directory ?? (temporary.isEmpty ? "/var/tmp" : temporary)
+    let chosen =
+      if let directory {
+        OverlayDirectory(path: directory)
+      } else if temporary.isEmpty {
+        OverlayDirectory(path: "/var/tmp")
+      } else {
+        OverlayDirectory(path: temporary, isFromEnvironment: true)
+      }
     let resolved = try Self.check(chosen)
-    if mountpoint.isDirectory, resolved.starts(with: mountpoint.path) {
+    if mountpoint.isDirectory, resolved.path.starts(with: mountpoint.path) {
       throw .insideMountpoint(chosen, mountpoint.path)
     }
     self = .directory(resolved)
   }
 
-  private static func check(_ directory: FilePath) throws(OverlayError) -> FilePath {
+  private static func check(_ directory: OverlayDirectory) throws(OverlayError) -> OverlayDirectory {
     do {
-      let resolved = try directory.resolved()
-      guard try FileStatus(of: resolved).kind == .directory else { throw Errno.notDirectory }
+      var resolved = directory
+      resolved.path = try directory.path.resolved()
+      guard try FileStatus(of: resolved.path).kind == .directory else { throw Errno.notDirectory }
       return resolved
     } catch {
       throw .unusable(directory, error as? Errno ?? .ioError)
@@ -49,11 +57,11 @@ enum Overlay {
   func scratch() throws(OverlayError) -> File {
     do throws(Errno) {
       switch self {
-      case .directory(let path): return try File.scratch(in: path)
+      case .directory(let directory): return try File.scratch(in: directory.path)
       case .memory: return try File.scratchInMemory()
       }
     } catch {
-      throw .unusable(path, error)
+      throw .unusable(directory, error)
     }
   }
 
@@ -68,25 +76,34 @@ enum Overlay {
       if getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0, limit.rlim_cur < image.size {
         throw .limited(image.size, limit: UInt64(limit.rlim_cur))
       }
-      throw .tooLarge(path, image.size)
+      throw .tooLarge(directory, image.size)
     } catch {
-      throw .unusable(path, error)
+      throw .unusable(directory, error)
     }
   }
 
-  private var path: FilePath {
+  private var directory: OverlayDirectory {
     switch self {
-    case .directory(let path): path
-    case .memory: "in memory"
+    case .directory(let directory): directory
+    case .memory: OverlayDirectory(path: "in memory")
     }
   }
 }
 
+/// A directory for overlays, as messages name it.
+struct OverlayDirectory: Equatable, CustomStringConvertible {
+  var path: FilePath
+  /// Whether $TMPDIR says it, and not the command line.
+  var isFromEnvironment = false
+
+  var description: String { isFromEnvironment ? "\(path) (from $TMPDIR)" : path.string }
+}
+
 /// An overlay directory that cannot be used.
 enum OverlayError: Error, Equatable, CustomStringConvertible {
-  case unusable(FilePath, Errno)
-  case insideMountpoint(FilePath, FilePath)
-  case tooLarge(FilePath, UInt64)
+  case unusable(OverlayDirectory, Errno)
+  case insideMountpoint(OverlayDirectory, FilePath)
+  case tooLarge(OverlayDirectory, UInt64)
   case limited(UInt64, limit: UInt64)
 
   var description: String {
