@@ -35,6 +35,8 @@ sed -e "s|@VERSION@|$version|" -e "s|@ARCHITECTURE@|$architecture|" -e "s|@MAINT
   "$here/debian/control.in" >"$stage/DEBIAN/control"
 (cd "$stage" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum) >"$stage/DEBIAN/md5sums"
 
+# One package is there, whatever its version.
+rm -f "$folder"/cowmount_*.deb
 package=$folder/cowmount_${version}_$architecture.deb
 # The same bytes whenever it is made of the same.
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog --file "$here/debian/changelog" --show-field Timestamp)
