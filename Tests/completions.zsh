@@ -11,7 +11,8 @@ room=$(mktemp -d)
 trap 'rm -rf $room' EXIT
 mkdir $room/bin $room/files $room/files/overlays
 ln -s $binary $room/bin/cowmount
-touch "$room/files/disk one.img" $room/files/vm.img
+touch "$room/files/disk one.img"
+print content >$room/files/vm.img
 cd $room/files
 export PATH=$room/bin:$PATH HOME=$room LC_ALL=C.UTF-8
 unset ZDOTDIR
@@ -36,6 +37,12 @@ cases=(
   'cowmount -o memory,format=q'           'cowmount -o memory,format=qcow2'
   'cowmount overlays [ nbd'               'cowmount overlays [ nbdkit '
 )
+
+# Commands for mounts that stand get those, where this user can mount.
+if [[ $($binary ---complete unm) == *unmount* ]] && $binary --memory vm.img overlays 2>/dev/null; then
+  trap "umount $room/files/overlays; rm -rf $room" EXIT
+  cases+=("cowmount unmount $room/files/o" "cowmount unmount $room/files/overlays ")
+fi
 
 # Types a line and Tab into the shell of that name, and has it print what the line is then.
 on_terminal() {

@@ -1,5 +1,6 @@
 // What can stand where the cursor is. That the shells show it is looked at in the shells themselves (Tests/completions.zsh).
 
+import ArgumentParser
 import Testing
 
 @testable import cowmount
@@ -69,6 +70,17 @@ import Testing
     #expect(texts("--memory", "parti").isEmpty)
     #expect(texts("help", "parti") == ["partitions"])
     #expect(completion("partitions", "disk", "").kind == .words)
+  }
+
+  /// Commands for mounts that stand get those.
+  @Test func mountpoints() {
+    for command in Cowmount.configuration.subcommands where command != Mount.self {
+      guard OptionList(of: command).arguments.first?.value == "mountpoint" else { continue }
+      let name = command._commandName
+      let completion = completion(name, "/m")
+      #expect(completion.kind == .paths && completion.candidates.map(\.text) == ["/mnt/one"], "\(name)")
+      #expect(completion.candidates == self.completion(name, "--", "/m").candidates, "\(name)")
+    }
   }
 
   @Test func bracketedCommands() {

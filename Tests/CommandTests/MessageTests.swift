@@ -7,21 +7,17 @@ import Testing
 @testable import cowmount
 
 @Suite struct CommandMessageTests {
+  /// The command for it, as soon as there is one.
+  private static let wayToUnmount =
+    Cowmount.configuration.subcommands.contains { $0._commandName == "unmount" }
+    ? "a mount is taken away with: cowmount unmount MOUNTPOINT"
+    : "a mount is taken away with: umount MOUNTPOINT (without root: fusermount3 -u MOUNTPOINT)"
+
   /// Command lines as people type them, in words, and what they read.
   private static let table: [(String, String)] = [
     // From habit.
-    (
-      "umount /mnt",
-      """
-      there is no image 'umount'; a mount is taken away with: umount MOUNTPOINT (without root: fusermount3 -u MOUNTPOINT)
-      """
-    ),
-    (
-      "-u /mnt",
-      """
-      -u is no option of cowmount; a mount is taken away with: umount MOUNTPOINT (without root: fusermount3 -u MOUNTPOINT)
-      """
-    ),
+    ("umount /mnt", "there is no image 'umount'; \(wayToUnmount)"),
+    ("-u /mnt", "-u is no option of cowmount; \(wayToUnmount)"),
     ("-V", "Unknown option '-V'. Did you mean '--version'?"),
     ("partition disk.img", "there is no image 'partition'. Did you mean 'cowmount partitions'?"),
     // Nearly right, with and without dashes.
@@ -61,7 +57,6 @@ import Testing
     #expect(status(of: arguments) == 64)
   }
 
-  /// As soon as there is a command for it, that is what is named.
   @Test func commandsAreNotMistakes() {
     for command in Cowmount.configuration.subcommands.map({ $0._commandName }) + ["help"] {
       #expect(Habits.complaint(about: [command, "x"]) == nil, "\(command)")

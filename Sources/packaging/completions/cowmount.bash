@@ -23,7 +23,8 @@ _cowmount() {
   done < <("$1" ---complete "${words[@]}" 2>/dev/null)
 
   case $kind in
-  paths) compopt -o filenames ;;
+  # Quoted here, since readline would put a slash behind a directory.
+  paths) for text in "${!COMPREPLY[@]}"; do printf -v "COMPREPLY[text]" %q "${COMPREPLY[text]}"; done ;;
   directories) compopt -o dirnames ;;
   files)
     # Left to readline where nothing else fits, since it quotes best.
