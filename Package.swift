@@ -41,7 +41,7 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CLinux"),
     .target(name: "CNbd"),
-    .target(name: "Threads", dependencies: [system], swiftSettings: strict),
+    .target(name: "Threads", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", "Threads", system], swiftSettings: strict),
     .target(name: "Images", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),
@@ -82,8 +82,10 @@ let package = Package(
     .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
     .testTarget(
       name: "CLinuxTests", dependencies: ["CConfinementProbe", "CLinux", system], swiftSettings: strict),
+    .testTarget(name: "ThreadsTests", dependencies: ["Threads", system], swiftSettings: strict),
     .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
-    .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+    .testTarget(
+      name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", "Threads", system], swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["CopyOnWrite", "DiskIO", "Images", "Threads", system],
       path: "Tests/TestSupport",

@@ -8,6 +8,7 @@
 
 #include "Children.h"
 #include "Confinement.h"
+#include "Fences.h"
 #include "Messages.h"
 
 // open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
