@@ -26,17 +26,25 @@ extension CowDisk {
     }
     // Not to know about holes is no reason for a read to fail.
     let run = (try? baseRun(at: block, limit: limit)) ?? (isData: true, end: limit)
-    let count = Int(min(end, geometry.start(of: run.end)) - offset)
+    // What a frozen layer has is here already.
+    let source = top.pointee.imageRun(at: offset, limit: min(end, geometry.start(of: run.end)))
+    let count = Int(source.end - offset)
     let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
     guard run.isData else {
       part.initializeMemory(as: UInt8.self, repeating: 0)
       return count
     }
-    let blocks = block..<run.end
+    guard source.isImage else {
+      try readBase(into: part, at: offset)
+      return count
+    }
+    let blocks = block..<geometry.blockCount(for: source.end)
     guard copies.begin(blocks, for: .reading) else { return 0 }
     defer { copies.end(blocks, for: .reading) }
     // Who held them before may have copied them since this read looked.
-    guard map.run(at: block, limit: run.end) == BlockRun(state: .unallocated, end: run.end) else { return 0 }
+    guard map.run(at: block, limit: blocks.upperBound) == BlockRun(state: .unallocated, end: blocks.upperBound) else {
+      return 0
+    }
     try readBaseCopying(blocks, into: part, at: offset)
     return count
   }
@@ -77,12 +85,9 @@ extension CowDisk {
     try? store(UnsafeRawBufferPointer(copy), copiedFrom: needed)
   }
 
-  /// Reads what the visible base has; what lies beyond it is zeros.
+  /// Reads what can be seen below the top layer; what lies beyond it is zeros.
   func readBase(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
-    let visible = visibleBase
-    let shown = Int(min(UInt64(buffer.count), visible - min(visible, offset)))
-    if shown > 0 { try askBase(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<shown]), at: offset) }
-    UnsafeMutableRawBufferPointer(rebasing: buffer[shown...]).initializeMemory(as: UInt8.self, repeating: 0)
+    try top.pointee.readBelow(into: buffer, at: offset)
   }
 
   // MARK: Storing copies
@@ -120,29 +125,5 @@ extension CowDisk {
   func hasSpaceForCopies(of bytes: UInt64) -> Bool {
     guard let unused = try? unusedSpace() else { return false }
     return unused >= bytes.addingSaturated(spareSpace)
-  }
-
-  // MARK: Reading copies
-
-  /// Reads bytes of blocks that were `cached` a moment ago. See `cached | evict` in the design note.
-  @inline(never)
-  func readCopy(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
-    let before = evictions.load(ordering: .acquiring)
-    let blocks = geometry.blocks(touchedBy: offset..<offset + UInt64(buffer.count))
-    if map.run(at: blocks.lowerBound, limit: blocks.upperBound) == BlockRun(state: .cached, end: blocks.upperBound),
-      copyOut(into: buffer, from: offset)
-    {
-      atomicMemoryFence(ordering: .acquiring)
-      if evictions.load(ordering: .relaxed) == before { return }
-    }
-    // The blocks were cached when this read began, so at that time the base had their bytes, too.
-    try readBase(into: buffer, at: offset)
-  }
-
-  private func copyOut(into buffer: UnsafeMutableRawBufferPointer, from offset: UInt64) -> Bool {
-    if let pointer = store.pointer(at: offset, count: buffer.count) {
-      return GuardedCopy.copy(UnsafeRawBufferPointer(start: pointer, count: buffer.count), to: buffer)
-    }
-    return (try? store.read(into: buffer, at: offset)) != nil
   }
 }

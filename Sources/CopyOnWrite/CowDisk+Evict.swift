@@ -12,24 +12,25 @@ extension CowDisk {
   /// Runs `body`, and again as long as it finds no space and copies of the base can make way. The caller holds no lock.
   func makingWay<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
     while true {
-      let before = evictions.load(ordering: .relaxed)
+      let before = pool.evictions.load(ordering: .relaxed)
       do throws(Errno) {
         return try body()
       } catch {
         guard error.isOutOfSpace else { throw error }
         // Another thread may have evicted the last copies, and left enough for this one.
-        guard evict() || evictions.load(ordering: .relaxed) != before else { throw error }
+        guard evict() || pool.evictions.load(ordering: .relaxed) != before else { throw error }
       }
     }
   }
 
-  /// Gives up some copies, in the order of their places and once round.
+  /// Gives up some copies, in the order of their places and once round. Those of frozen layers come first.
   ///
   /// - Returns: whether there were any.
   private func evict() -> Bool {
     guard cachedBytes > 0 else { return false }
     return evictionHand.withLock { hand in
       let wanted = max(spareSpace, geometry.blockSize)
+      for frozen in pool.frozenLayers where frozen.evictCopies() > 0 { return true }
       let limit = geometry.blockCount(for: size)
       let start = min(hand, limit)
       var freed: UInt64 = 0
@@ -66,7 +67,7 @@ extension CowDisk {
           let bytes = geometry.bytes(of: part)
           // The order: see `cached | evict` in the design note.
           map.set(part, to: .unallocated)
-          evictions.add(1, ordering: .sequentiallyConsistent)
+          pool.evictions.add(1, ordering: .sequentiallyConsistent)
           if !isSetAside { try? store.punch(bytes) }
           limit.giveBack(bytes.upperBound - bytes.lowerBound)
           freed += bytes.upperBound - bytes.lowerBound

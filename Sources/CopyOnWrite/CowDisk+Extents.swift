@@ -10,27 +10,7 @@ extension CowDisk {
   public func extent(at offset: UInt64) throws(Errno) -> Extent {
     let end = size
     guard offset < end else { throw .noSuchAddressOrDevice }
-    let first = try piece(at: offset, end: end)
-    var stop = first.end
-    while stop < end {
-      let next = try piece(at: stop, end: end)
-      if next.isData != first.isData { break }
-      stop = next.end
-    }
-    return Extent(isData: first.isData, end: stop)
-  }
-
-  /// A run of one kind from one source; the next may be of the same kind.
-  private func piece(at offset: UInt64, end: UInt64) throws(Errno) -> Extent {
-    let run = map.run(at: geometry.block(of: offset), limit: geometry.blockCount(for: end))
-    let runEnd = min(end, geometry.start(of: run.end))
-    switch run.state {
-    case .allocated: return Extent(isData: true, end: runEnd)
-    case .zero: return Extent(isData: false, end: runEnd)
-    case .unallocated, .cached:
-      let extent = try baseExtent(at: offset)
-      return Extent(isData: extent.isData, end: min(extent.end, runEnd))
-    }
+    return try top.pointee.extent(at: offset, end: end)
   }
 
   /// Whether the visible base has data in the blocks from `block` on, and the first block, at most `limit`, after those
@@ -41,12 +21,6 @@ extension CowDisk {
     return (extent.isData || next == block, min(limit, max(next, block + 1)))
   }
 
-  /// What the visible base has at `offset`; an endless hole beyond it.
-  func baseExtent(at offset: UInt64) throws(Errno) -> Extent {
-    let visible = visibleBase
-    guard offset < visible else { return Extent(isData: false, end: .max) }
-    let extent = try base.extent(at: offset)
-    if extent.end < visible { return extent }
-    return Extent(isData: extent.isData, end: extent.isData ? visible : .max)
-  }
+  /// What can be seen below the top layer at `offset`; an endless hole beyond it.
+  func baseExtent(at offset: UInt64) throws(Errno) -> Extent { try top.pointee.extentBelow(at: offset) }
 }

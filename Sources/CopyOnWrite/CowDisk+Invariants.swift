@@ -14,21 +14,33 @@
       var wrong: [String] = []
       let length = try store.file.status().size
       if length < geometry.roundedUp(size) { wrong.append("the overlay file ends at \(length), the disk at \(size)") }
-      if visibleBase > base.size {
-        wrong.append("\(visibleBase) bytes of the base can be seen, and it has \(base.size)")
-      }
+      let below = top.pointee.below?.size ?? pool.image.size
+      if visibleBase > below { wrong.append("\(visibleBase) bytes below can be seen, and there are \(below)") }
       wrong += checkStates(upTo: length >> geometry.blockShift)
-      let taken = allocatedBytes + cachedBytes
+      let frozen = pool.frozenLayers
+      let taken = top.pointee.ownBytes + frozen.reduce(0) { $0 + $1.layer.pointee.ownBytes }
       if let most = limit.bytes, limit.left != most - min(most, taken) {
         wrong.append("\(limit.left) of \(most) bytes are left, and blocks take \(taken)")
+      }
+      for (index, frozen) in frozen.enumerated() {
+        let children = frozenOrTop { $0.below === frozen }
+        if frozen.children.load(ordering: .relaxed) != children {
+          wrong.append("layer \(index) has \(children) layers on it")
+        }
       }
       guard store.canReserve else { return wrong }
       wrong += try checkPresence()
       // A store into the mapping takes space for all of the folio that the page cache has there, and so for neighbours.
       if !mayLeak, store.pointer(at: 0, count: 1) == nil {
-        wrong += try checkSpace(taken + reserved.allocatedCount.load(ordering: .relaxed) << geometry.blockShift)
+        wrong += try checkSpace(
+          top.pointee.ownBytes + reserved.allocatedCount.load(ordering: .relaxed) << geometry.blockShift)
       }
       return wrong
+    }
+
+    /// How many layers are as described.
+    private func frozenOrTop(_ isOne: (borrowing Layer) -> Bool) -> Int {
+      pool.frozenLayers.count { isOne($0.layer.pointee) } + (isOne(top.pointee) ? 1 : 0)
     }
 
     /// States against counters, and that there is nothing between the disk's end and that of the overlay file.
@@ -94,7 +106,7 @@
         }
       }
       // File systems have their own bookkeeping.
-      let used = try usedSpace()
+      let used = try store.usedSpace()
       if used > expected + expected / 16 + 65536 {
         wrong.append("\(used) bytes are in use, and blocks have \(expected)")
       }

@@ -41,7 +41,11 @@ extension CowDisk {
     guard run.state == .unallocated else { return step(.nothing, block..<run.end) }
     let (isData, end) = (try? baseRun(at: block, limit: run.end)) ?? (true, run.end)
     guard isData else { return step(.nothing, block..<end) }
-    let blocks = block..<min(end, block + UInt64(buffer.count) >> geometry.blockShift)
+    // What a frozen layer has is here already.
+    let source = top.pointee.imageRun(at: geometry.start(of: block), limit: geometry.start(of: end))
+    let sourceEnd = geometry.blockCount(for: source.end)
+    guard source.isImage else { return step(.nothing, block..<sourceEnd) }
+    let blocks = block..<min(sourceEnd, block + UInt64(buffer.count) >> geometry.blockShift)
     guard hasSpaceForCopies(of: blockSize) else { return step(.overlayFailed(.noSpace), blocks) }
     // Who was there before may not have copied them: look again.
     guard copies.begin(blocks, for: .prefetching) else { return step(.nothing, block..<block) }

@@ -52,7 +52,7 @@ extension CowDisk {
         appendZeros(Int(runEnd - position), to: &list)
       case .cached:
         let length = Int(runEnd - position)
-        try readCopy(into: UnsafeMutableRawBufferPointer(start: place, count: length), at: position)
+        try top.pointee.readCopy(into: UnsafeMutableRawBufferPointer(start: place, count: length), at: position)
         list.append(place, length)
       case .unallocated where copiesReads:
         let buffer = UnsafeMutableRawBufferPointer(start: place, count: Int(runEnd - position))

@@ -30,9 +30,8 @@ extension CowDisk {
 
   private func makeRoomLocked(for newSize: UInt64) throws(Errno) {
     guard newSize <= geometry.largestDisk else { throw .fileTooLarge }
-    try map.makeAccessible(geometry.blockCount(for: newSize))
     try reserved.makeAccessible(geometry.blockCount(for: newSize))
-    try store.extend(to: geometry.roundedUp(newSize))
+    try top.pointee.makeRoom(for: newSize)
   }
 
   private func growLocked(to newSize: UInt64) throws(Errno) {
@@ -51,9 +50,9 @@ extension CowDisk {
     // Order: see `read | shrink` in the design note.
     publish(size: newSize)
     hideBase(from: newSize)
-    let before = allocatedBytes + cachedBytes
+    let before = top.pointee.ownBytes
     map.clear(from: firstGone, limit: afterLast)
-    limit.giveBack(before - (allocatedBytes + cachedBytes))
+    limit.giveBack(before - top.pointee.ownBytes)
     reserved.clear(from: firstGone, limit: afterLast)
     // The space goes last, and a failure to give it back is no failure to cut: the map already says what is there.
     if firstGone < afterLast { try? store.punch(geometry.bytes(of: firstGone..<afterLast)) }

@@ -135,7 +135,7 @@ extension CowDisk {
         // Part of a copy may be gone, and a copy is whole or none. The order: see `cached | evict` in the design note.
         map.set(run, to: state == .cached ? .unallocated : state)
         if state == .cached {
-          evictions.add(1, ordering: .sequentiallyConsistent)
+          pool.evictions.add(1, ordering: .sequentiallyConsistent)
           limit.giveBack(bytes.upperBound - bytes.lowerBound)
         }
         throw error

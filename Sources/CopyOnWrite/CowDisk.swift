@@ -11,6 +11,13 @@
 //     (with copy-on-read, reading makes unallocated blocks cached; shrinking the disk makes every block beyond its end
 //     unallocated)
 //
+// Layers
+//
+// A disk is a stack: the top layer, which is written to, on layers that were frozen (checkpoints and what is left of deleted
+// ones), on the base. Each layer has states of its own, and `unallocated` means: as the layer below has it. Above, "the base"
+// is what lies below the top layer, whatever that is. A frozen layer reads like a base, so that nothing else in here knows of
+// more than two. Checkpoints that were returned to make a tree of layers, of which the top lies on one branch.
+//
 // A cached block is not a change. Whoever asks what was written, or where data is, takes it for unallocated; who asks what
 // takes space, for allocated.
 //
@@ -30,6 +37,8 @@
 //         set aside before. (A cached block counts as written from before the first byte is stored to it.)
 //     O8  Trim and zero give space back, and the range reads as zeros when they return.
 //     O9  Nothing here is made durable: the overlay does not outlive the process.
+//     O10 What a frozen layer reads as never changes, though its blocks may move to a neighbour. One limit holds for the blocks
+//         of all layers.
 //
 // Locks: first the resize gate (shared by transitions, exclusive for a change of size), then one stripe. Reads take
 // neither; in-place writes take neither. Before both, who sets space aside or cuts the disk off takes `reserving`.
@@ -69,41 +78,57 @@
 //                           it saw `cached`. If so, it asks the base. The evicting thread counts between the state's
 //                           change and the hole.
 //
+//     freeze, reset | all   These replace the top layer while nobody is inside `requests`, which waits for every request that
+//                           is under way, up to the last use of its vectors, and lets none begin. So a store in place never
+//                           lands in what is frozen, first writes and cuts are done or not begun, and mappings go when nobody
+//                           points into them. The locks below are all free then.
+//     merge | readers       Blocks are copied to where the layer above hides them, or above where they read as before. The
+//                           originals go after `requests` was empty once more: who found them below has read them.
+//     merge | first write   Moving a block up into the top layer is a first write, under the stripe lock, and only of a block
+//                           that is unallocated still. Whoever wrote, trimmed or cut meanwhile has the last word.
+//     merge | evict         States of frozen layers change under `evictionHand` alone.
+//
 // Tests hold each locked pair at a barrier inside a copy-up or a copy (Tests/CopyOnWriteTests).
 
 public import DiskIO
 internal import Synchronization
 public import SystemPackage
+public import Threads
 
 /// A writable, throwaway view of a read-only base. Safe to use from any number of threads.
-public final class CowDisk: Sendable {
-  let base: any BaseReader
+public final class CowDisk: @unchecked Sendable {
+  // SAFETY: `top` lives from init to deinit; what it points to synchronises itself, and is replaced only while nobody is
+  // inside `requests`. Everything else is Sendable.
   let geometry: Geometry
-  let map: BlockMap
-  let store: OverlayStore
+  /// What was written since the disk was last frozen, or ever. It is replaced only while ``requests`` is drained.
+  let top: UnsafeMutablePointer<Layer>
+  let pool: LayerPool
   let stripes: StripeLocks
   let gate = ResizeGate()
   let options: Options
-  let limit: SpaceLimit
   /// Blocks that space is set aside for, in the state `allocated`. See CowDisk+Reserve.swift.
   let reserved: BlockMap
   /// Held while space is set aside or the disk is cut off. Taken before the gate.
   let reserving = Mutex<Void>(())
 
-  let counters = Counters()
+  /// Whoever calls the disk from one of several threads does so inside this gate, and stays there until vectors that it was
+  /// given are no longer used. (Who changes layers drains it, and is not inside.)
+  public let requests = DrainGate()
 
   /// Whether reads may copy; constant, so that without it reading costs no more than this look.
   let copiesReads: Bool
   let copies = CopiesUnderWay()
+  /// For the thread that merges layers.
+  let mergeLane: DrainGate.Lane
+  /// As the first layer was made, so are the others.
+  let access: StoreAccess
+  let pageSize: Int
   /// Space that copies leave to writers, and that eviction makes at a time.
   let spareSpace: UInt64
-  /// Runs of copies that were evicted so far.
-  let evictions = Atomic<UInt64>(0)
   /// The block at which the next eviction begins to look. Taken before the gate.
   let evictionHand = Mutex<UInt64>(0)
 
   private let sizeInBytes: Atomic<UInt64>
-  private let visibleBaseInBytes: Atomic<UInt64>
 
   /// What a user may choose.
   public struct Options: Sendable {
@@ -154,26 +179,43 @@ public final class CowDisk: Sendable {
     guard size <= geometry.largestDisk else { throw .fileTooLarge }
     self.options = options
     copiesReads = if case .never = options.copyOnRead { false } else { true }
-    limit = SpaceLimit(bytes: options.maxOverlay)
-    self.base = base
     self.geometry = geometry
+    self.access = access
+    self.pageSize = pageSize
     sizeInBytes = Atomic(size)
-    visibleBaseInBytes = Atomic(size)
+    mergeLane = requests.makeLane()
     stripes = StripeLocks(geometry)
-    map = try Self.makeMap(for: size, geometry, pageSize: pageSize)
     reserved = try Self.makeMap(for: size, geometry, pageSize: pageSize)
-    store = try OverlayStore(
-      scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
-      wanted: max(2 * geometry.roundedUp(size), Self.roomToGrow), access: access,
-      pageSize: pageSize)
-    spareSpace = Self.spareSpace(of: min(options.maxOverlay ?? .max, try store.totalSpace()))
-    try map.makeAccessible(geometry.blockCount(for: size))
     try reserved.makeAccessible(geometry.blockCount(for: size))
-    try store.extend(to: geometry.roundedUp(size))
+    pool = LayerPool(image: base, maxOverlay: options.maxOverlay)
+    let layer = try Self.makeLayer(
+      over: nil, pool, size: size, scratch, geometry: geometry, access: access, pageSize: pageSize)
+    spareSpace = Self.spareSpace(of: min(options.maxOverlay ?? .max, try layer.store.totalSpace()))
+    top = .allocate(capacity: 1)
+    top.initialize(to: layer)
+  }
+
+  deinit {
+    top.deinitialize(count: 1)
+    top.deallocate()
+  }
+
+  /// An empty layer with room for a disk of `size` bytes.
+  static func makeLayer(
+    over below: FrozenLayer?, _ pool: LayerPool, size: UInt64, _ scratch: consuming File, geometry: Geometry,
+    access: StoreAccess, pageSize: Int
+  ) throws(Errno) -> Layer {
+    let map = try makeMap(for: size, geometry, pageSize: pageSize)
+    let store = try OverlayStore(
+      scratch, blockSize: geometry.blockSize, needed: geometry.roundedUp(size),
+      wanted: max(2 * geometry.roundedUp(size), roomToGrow), access: access, pageSize: pageSize)
+    let layer = Layer(geometry, map: map, store: store, pool: pool, over: below)
+    try layer.makeRoom(for: size)
+    return layer
   }
 
   /// Addresses are cheap: a disk may grow to twice its size, and at least to this many bytes, at full speed.
-  private static let roomToGrow: UInt64 = 1 << 40
+  static let roomToGrow: UInt64 = 1 << 40
   /// Largest disk that the block map reserves addresses for (4 GiB of them at 4 KiB blocks) where there is room.
   private static let largestDisk: UInt64 = 64 << 40
 
@@ -194,8 +236,19 @@ public final class CowDisk: Sendable {
   /// The disk's size in bytes.
   public var size: UInt64 { sizeInBytes.load(ordering: .acquiring) }
 
-  /// Bytes of the base that can be seen: its size, or less since the disk was cut off below that.
-  var visibleBase: UInt64 { visibleBaseInBytes.load(ordering: .acquiring) }
+  /// The states of blocks, as the top layer has them.
+  @inline(__always)
+  var map: BlockMap { @inline(__always) _read { yield top.pointee.map } }
+
+  /// The bytes of the top layer.
+  @inline(__always)
+  var store: OverlayStore { @inline(__always) _read { yield top.pointee.store } }
+
+  @inline(__always)
+  var limit: SpaceLimit { @inline(__always) _read { yield pool.limit } }
+
+  /// Bytes below the top layer that can be seen: all of them, or less since the disk was cut off below that.
+  var visibleBase: UInt64 { top.pointee.visibleBelow.load(ordering: .acquiring) }
 
   /// Publishes a new size. Only under the exclusive gate.
   func publish(size: UInt64) {
@@ -204,20 +257,28 @@ public final class CowDisk: Sendable {
 
   /// Hides the base from `limit` on. Only under the exclusive gate.
   func hideBase(from limit: UInt64) {
-    if limit < visibleBase { visibleBaseInBytes.store(limit, ordering: .releasing) }
+    if limit < visibleBase { top.pointee.visibleBelow.store(limit, ordering: .releasing) }
   }
 
   /// The unit of copy-on-write in bytes.
   public var blockSize: UInt64 { geometry.blockSize }
 
-  /// Bytes of blocks that were written and that the overlay holds.
-  public var allocatedBytes: UInt64 { map.allocatedCount.load(ordering: .relaxed) << geometry.blockShift }
+  /// Bytes of blocks that were written and can be seen now, checkpoints below included.
+  public var allocatedBytes: UInt64 { top.pointee.writtenBytes }
 
-  /// Bytes of blocks that the overlay holds a copy of and that nobody wrote.
-  public var cachedBytes: UInt64 { map.cachedCount.load(ordering: .relaxed) << geometry.blockShift }
+  /// Bytes of blocks that the overlay holds a copy of and that nobody wrote, in all layers.
+  public var cachedBytes: UInt64 {
+    var blocks = map.cachedCount.load(ordering: .relaxed)
+    for frozen in pool.frozenLayers { blocks += frozen.layer.pointee.map.cachedCount.load(ordering: .relaxed) }
+    return blocks << geometry.blockShift
+  }
 
-  /// Bytes that the overlay takes on its file system, reservations included.
-  public func usedSpace() throws(Errno) -> UInt64 { try store.usedSpace() }
+  /// Bytes that the overlay takes on its file system, in all layers and reservations included.
+  public func usedSpace() throws(Errno) -> UInt64 {
+    var used = try store.usedSpace()
+    for frozen in pool.frozenLayers { used += try frozen.layer.pointee.store.usedSpace() }
+    return used
+  }
 
   /// Bytes that can still be written to blocks that are not allocated: what the limit and the overlay's file system
   /// leave, whichever is less, and what copies of the base take, since they make way.
@@ -225,11 +286,10 @@ public final class CowDisk: Sendable {
     try unusedSpace().addingSaturated(cachedBytes)
   }
 
-  /// Asks the base for bytes that can be seen of it; every read of the base comes through here.
+  /// Reads bytes below the top layer that can be seen.
   @inline(__always)
   func askBase(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) {
-    counters.countBaseRead(buffer.count)
-    try base.read(into: buffer, at: offset)
+    try top.pointee.readVisible(into: buffer, at: offset)
   }
 
   /// Bytes that nothing takes yet.

@@ -35,9 +35,9 @@ enum StoreAccess: CaseIterable, Sendable {
 
 struct OverlayStore: ~Copyable, Sendable {
   let file: File
-  private let mapping: MappedFile?
+  private var mapping: MappedFile?
   /// Bytes from the start that are read and written through the mapping.
-  private let mappedLength: UInt64
+  private var mappedLength: UInt64
   /// Whether the file system can set space aside and take it back.
   let canReserve: Bool
   /// Whether stores into the mapping find their space, or fault.
@@ -87,6 +87,21 @@ struct OverlayStore: ~Copyable, Sendable {
     } catch .notSupportedOnSocket {
       return false
     }
+  }
+
+  /// Does without the mapping from now on, for bytes that will be read seldom and written no more. Nobody else may be at it.
+  ///
+  /// - Returns: the mapping. Taking it down takes time where much of it was touched.
+  mutating func takeMapping() -> MappedFile? {
+    mappedLength = 0
+    return mapping.take()
+  }
+
+  /// Maps the file again, as far as it reaches or further.
+  mutating func mapAgain(needed: UInt64, wanted: UInt64) {
+    guard canReserve, mapping == nil, let new = Self.map(file, needed: needed, wanted: wanted) else { return }
+    mappedLength = new.length
+    mapping = consume new
   }
 
   private static func map(_ file: borrowing File, needed: UInt64, wanted: UInt64) -> MappedFile? {

@@ -35,7 +35,7 @@ struct Counters: ~Copyable, Sendable {
 extension CowDisk {
   /// What the disk did so far.
   public var statistics: Statistics {
-    let base = counters.base
+    let base = pool.counters.base
     return Statistics(
       baseReads: base.reads, baseBytes: base.bytes, writtenBytes: allocatedBytes, cachedBytes: cachedBytes)
   }

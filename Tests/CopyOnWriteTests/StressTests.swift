@@ -181,7 +181,7 @@ import Testing
         }
       }
     }
-    let evictions = disk.evictions.load(ordering: .relaxed)
+    let evictions = disk.pool.evictions.load(ordering: .relaxed)
     #expect(evictions >= 25, "there were \(evictions) evictions: nothing was tested")
     try disk.expectSound()
   }
