@@ -5,6 +5,7 @@ import DiskIO
 import CFuse
 import Glibc
 import SystemPackage
+import Threads
 
 /// The inode number of the mount's root.
 public let rootInode: UInt64 = UInt64(FUSE_ROOT_ID)
@@ -78,14 +79,20 @@ public struct FileSystemStatistics: Sendable {
 /// Creating, removing and renaming are refused (EPERM) by the session itself; what is missing here (fsync, xattr …)
 /// is answered with ENOSYS once, whereupon the kernel treats it as done and does not ask again.
 open class FileSystem: @unchecked Sendable {
-  // SAFETY: no stored properties. Subclasses answer for theirs.
+  // SAFETY: a constant that is Sendable. Subclasses answer for theirs.
+
+  /// Every request is served inside this gate, from before the first call here to after its answer, unless it is answered by
+  /// another thread.
+  public let gate: DrainGate
 
   /// Creates a file system that answers nothing.
-  public init() {}
+  public init(gate: DrainGate = DrainGate()) {
+    self.gate = gate
+  }
 
   /// Finds `name` in the directory `parent`: answer an entry or that there is none.
   open func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
-    request.replyNoEntry()
+    request.replyNoEntry(isLasting: true)
   }
 
   /// Answers the attributes of `inode`.
@@ -107,6 +114,17 @@ open class FileSystem: @unchecked Sendable {
   ) {
     request.fail(.notDirectory)
   }
+
+  /// Removes `name`, which is no directory, from the directory `parent`.
+  open func remove(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
+    request.fail(.notPermitted)
+  }
+
+  /// Somebody is about to open a file, and the session answers. What is returned keeps them from it.
+  open func opening(_ inode: UInt64, forWriting isWriter: Bool) -> Errno? { nil }
+
+  /// A file that was opened is closed, and what was mapped of it is unmapped.
+  open func closed(_ inode: UInt64) {}
 
   /// Answers `size` bytes (at most ``AnswerBuffer/size``) from `offset` on, fewer only at the end of the file.
   open func read(_ request: consuming Request, inode: UInt64, offset: UInt64, size: Int, answer: AnswerBuffer) {

@@ -27,12 +27,15 @@ func makeOperations() -> fuse_lowlevel_ops {
         $1, inode: inode, to: InodeAttributes(new.pointee, inode: inode), changes: AttributeChanges(rawValue: changes))
     }
   }
-  operations.open = { request, _, info in
+  operations.open = { request, inode, info in
     guard let request, let info else { return }
     let isWriter = info.pointee.flags & O_ACCMODE != O_RDONLY
     let state = SessionState.from(fuse_req_userdata(request))
     // A flush comes with nothing else that tells who it is from.
     info.pointee.fh = isWriter ? writerHandle : 0
+    if let refusal = state._withUnsafeGuaranteedRef({ $0.fileSystem.opening(inode, forWriting: isWriter) }) {
+      return Request(request).fail(refusal)
+    }
     if isWriter {
       state._withUnsafeGuaranteedRef {
         $0.requestMemory.expectWrites()
@@ -40,12 +43,16 @@ func makeOperations() -> fuse_lowlevel_ops {
       }
     }
     // Whoever opened it gave up waiting, and the kernel will not release what was never open.
-    if !Request(request).reply(open: info), isWriter {
-      state._withUnsafeGuaranteedRef { _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing) }
+    if !Request(request).reply(open: info) {
+      state._withUnsafeGuaranteedRef {
+        if isWriter { $0.writers.subtract(1, ordering: .acquiringAndReleasing) }
+        $0.fileSystem.closed(inode)
+      }
     }
   }
-  operations.release = { request, _, info in
+  operations.release = { request, inode, info in
     guard let request, let info else { return }
+    SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { $0.fileSystem.closed(inode) }
     if info.pointee.flags & O_ACCMODE != O_RDONLY {
       SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
         _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing)
@@ -59,6 +66,10 @@ func makeOperations() -> fuse_lowlevel_ops {
     guard info.pointee.fh == writerHandle else { return Request(request).succeed() }
     let owed = SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { $0.heldBack.take() }
     if let owed { Request(request).fail(owed) } else { Request(request).succeed() }
+  }
+  operations.unlink = { request, parent, name in
+    guard let name else { return }
+    withFileSystem(request) { $0.remove($1, name: name, in: parent) }
   }
   operations.readdir = { request, inode, size, offset, _ in
     withFileSystem(request) {
@@ -98,14 +109,13 @@ func makeOperations() -> fuse_lowlevel_ops {
 /// What the kernel knows a file by that is open for writing.
 private let writerHandle: UInt64 = 1
 
-/// The tree is fixed: one file.
+/// Nobody makes or renames anything in it.
 private func refuseChangesOfTheTree(_ operations: inout fuse_lowlevel_ops) {
   operations.create = { request, _, _, _, _ in refuse(request, .notPermitted) }
   operations.mknod = { request, _, _, _, _ in refuse(request, .notPermitted) }
   operations.mkdir = { request, _, _, _ in refuse(request, .notPermitted) }
   operations.symlink = { request, _, _, _ in refuse(request, .notPermitted) }
   operations.link = { request, _, _, _ in refuse(request, .notPermitted) }
-  operations.unlink = { request, _, _ in refuse(request, .notPermitted) }
   operations.rmdir = { request, _, _ in refuse(request, .notPermitted) }
   operations.rename = { request, _, _, _, _, _ in refuse(request, .notPermitted) }
 }

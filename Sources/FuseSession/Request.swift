@@ -45,10 +45,12 @@ public struct Request: ~Copyable {
     discard self
   }
 
-  /// Answers that a name does not exist; the kernel remembers that.
-  public consuming func replyNoEntry() {
+  /// Answers that a name does not exist.
+  ///
+  /// - Parameter isLasting: whether the kernel may remember that.
+  public consuming func replyNoEntry(isLasting: Bool) {
     var entry = fuse_entry_param()
-    entry.entry_timeout = Self.lifetime
+    entry.entry_timeout = isLasting ? Self.lifetime : 0
     fuse_reply_entry(raw, &entry)
     discard self
   }

@@ -56,6 +56,7 @@ private final class Context: @unchecked Sendable {
   private let state: SessionState
   private let bytes: LazyMemory
   private let vectors: LazyMemory
+  private let lane: DrainGate.Lane
 
   private static let vectorCount = 1024
 
@@ -67,6 +68,7 @@ private final class Context: @unchecked Sendable {
     try vectors.makeAccessible(vectorBytes)
     self.session = session
     self.state = state
+    lane = state.fileSystem.gate.makeLane()
     self.bytes = bytes
     self.vectors = vectors
   }
@@ -114,7 +116,9 @@ private final class Context: @unchecked Sendable {
       if state.wakesOnRequest.load(ordering: .relaxed), state.wakesOnRequest.exchange(false, ordering: .relaxed) {
         state.wake()
       }
+      lane.enter()
       fuse_session_process_buf(session, &buffer)
+      lane.leave()
     }
   }
 }

@@ -4,6 +4,7 @@ import CLinux
 import CopyOnWrite
 import DiskIO
 import FuseSession
+import Synchronization
 import SystemPackage
 
 extension ImageFileSystem {
@@ -18,6 +19,11 @@ extension ImageFileSystem {
     _ request: consuming Request, inode: UInt64, mode: CInt, offset: UInt64, count: UInt64
   ) {
     guard inode == fileInode else { return request.fail(.isDirectory) }
+    // Only the kernel is meant. See beginForgetting().
+    if isForgetting.load(ordering: .acquiring), mode == clinux_falloc_keep_size | clinux_falloc_punch_hole, offset == 0
+    {
+      return request.succeed()
+    }
     let keepsSize = mode & clinux_falloc_keep_size != 0
     let kind: Allocation
     switch mode & ~clinux_falloc_keep_size {
@@ -49,9 +55,12 @@ extension ImageFileSystem {
   /// before it asks. So before a hole is reported, or skipped, while somebody has the file open for writing, the kernel is
   /// made to; if the answer changes, it is looked at once more.
   func serveSeek(_ request: consuming Request, inode: UInt64, offset: UInt64, whence: CInt) {
-    guard inode == fileInode else { return request.fail(.isDirectory) }
     let seeksData = whence == clinux_seek_data
     guard seeksData || whence == clinux_seek_hole else { return request.fail(.invalidArgument) }
+    guard inode == fileInode else {
+      guard let entry = checkpoints.find(inode: inode) else { return request.fail(.isDirectory) }
+      return serveSeek(request, in: entry.checkpoint, offset: offset, seeksData: seeksData)
+    }
     do {
       guard let position = try settledPosition(data: seeksData, from: offset) else {
         return request.fail(.noSuchAddressOrDevice)

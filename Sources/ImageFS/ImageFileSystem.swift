@@ -19,12 +19,18 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   // SAFETY: stored properties are constants that are Sendable, or behind a Mutex.
   let disk: CowDisk
   let name: String
-  private let baseSectors: UInt64
+  let baseSectors: UInt64
   private let isReadOnly: Bool
   private let fileAttributes: Mutex<InodeAttributes>
   private let directoryAttributes: Mutex<InodeAttributes>?
   let problems = ProblemLog()
   private let cache = Mutex<KernelCache?>(nil)
+  let checkpoints: Checkpoints
+  private let afterDeletion = Mutex<(@Sendable () -> Void)?>(nil)
+  /// How often the exposed file is open.
+  let opens = Atomic(0)
+  /// Whether the disk is being reset. See ``beginForgetting()``.
+  let isForgetting = Atomic(false)
 
   /// Creates the file system.
   ///
@@ -44,12 +50,14 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
     self.baseSectors = baseSectors
     self.isReadOnly = isReadOnly
     fileInode = file.inode
+    checkpoints = Checkpoints(firstInode: file.inode + 1)
     fileAttributes = Mutex(file)
     directoryAttributes =
       switch directory {
       case .some(let directory): Mutex(directory)
       case .none: nil
       }
+    super.init(gate: disk.requests)
   }
 
   /// Inode number of the file.
@@ -58,6 +66,17 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   /// Gives access to the kernel's cache, once there is a session.
   public func attach(_ cache: KernelCache) {
     if !isReadOnly { self.cache.withLock { $0 = cache } }
+  }
+
+  /// Has somebody told when a checkpoint is deleted and closed: its space may be wanted back.
+  public func attach(afterDeletion: @escaping @Sendable () -> Void) {
+    self.afterDeletion.withLock { $0 = afterDeletion }
+  }
+
+  func checkpointIsGone() {
+    // Not within the lock: what is called may ask something of us.
+    let told = afterDeletion.withLock { $0 }
+    told?()
   }
 
   /// The kernel's cache, where it may hold writes back.
@@ -74,9 +93,20 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
     }
     switch directoryAttributes {
     case .some(let attributes) where inode == rootInode: return attributes.withLock { $0 }
-    default: return nil
+    default: return checkpoints.find(inode: inode).map(attributes(of:))
     }
   }
+
+  /// Whether files are shown in a directory.
+  var hasDirectory: Bool {
+    switch directoryAttributes {
+    case .some: true
+    case .none: false
+    }
+  }
+
+  /// Those of the exposed file, but for its size.
+  var exposedAttributes: InodeAttributes { fileAttributes.withLock { $0 } }
 
   /// Never less than there is data: tar and cp take a file without blocks for a hole. What lies in both base and overlay
   /// is counted twice, up to the file's size.
@@ -86,10 +116,37 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
 
   public override func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
     guard directoryAttributes != nil, parent == rootInode else { return request.fail(.notDirectory) }
-    guard self.name.withCarriedCString({ strcmp($0, name) }) == 0, let attributes = attributes(of: fileInode) else {
-      return request.replyNoEntry()
+    if self.name.withCarriedCString({ strcmp($0, name) }) == 0, let attributes = attributes(of: fileInode) {
+      return request.reply(entry: attributes)
     }
-    request.reply(entry: attributes)
+    guard let checkpoint = checkpointName(ofFile: name) else { return request.replyNoEntry(isLasting: true) }
+    guard let entry = checkpoints.find(named: checkpoint) else { return request.replyNoEntry(isLasting: false) }
+    request.reply(entry: attributes(of: entry))
+  }
+
+  public override func remove(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
+    guard directoryAttributes != nil, parent == rootInode else { return request.fail(.notDirectory) }
+    guard let checkpoint = checkpointName(ofFile: name) else { return request.fail(.notPermitted) }
+    guard removeCheckpoint(named: checkpoint) else { return request.fail(.noSuchFileOrDirectory) }
+    request.succeed()
+  }
+
+  public override func opening(_ inode: UInt64, forWriting isWriter: Bool) -> Errno? {
+    if inode == fileInode {
+      opens.add(1, ordering: .acquiringAndReleasing)
+      return nil
+    }
+    // Root is not asked for permission.
+    if isWriter { return .readOnlyFileSystem }
+    return checkpoints.opened(inode) ? nil : .noSuchFileOrDirectory
+  }
+
+  public override func closed(_ inode: UInt64) {
+    if inode == fileInode {
+      opens.subtract(1, ordering: .acquiringAndReleasing)
+    } else if checkpoints.closed(inode) {
+      checkpointIsGone()
+    }
   }
 
   public override func getAttributes(_ request: consuming Request, inode: UInt64) {
@@ -100,6 +157,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   public override func setAttributes(
     _ request: consuming Request, inode: UInt64, to new: InodeAttributes, changes: AttributeChanges
   ) {
+    if inode != fileInode, inode != rootInode { return request.fail(.notPermitted) }
     if changes.contains(.size) {
       guard inode == fileInode else { return request.fail(.isDirectory) }
       do {
@@ -124,13 +182,16 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
     _ request: consuming Request, inode: UInt64, from position: Int, size: Int, answer: AnswerBuffer
   ) {
     guard inode == rootInode, directoryAttributes != nil else { return request.fail(.notDirectory) }
-    let entries = [(".", rootInode), ("..", rootInode), (name, fileInode)]
+    // Each entry's position is that of the one after it, and stays when checkpoints come and go: their inodes only grow.
+    let shown = checkpoints.all.compactMap { entry in entry.name.map { (name + Self.mark + $0, entry.inode) } }
+    let entries = [(".", rootInode), ("..", rootInode), (name, fileInode)] + shown
     let room = UnsafeMutableRawBufferPointer(rebasing: answer.bytes[..<min(size, answer.bytes.count)])
     var used = 0
-    for (index, entry) in entries.enumerated().dropFirst(position) {
-      guard let attributes = attributes(of: entry.1) else { continue }
+    for (index, entry) in entries.enumerated() {
+      let next = index < 3 ? index + 1 : Int(entry.1) + 1
+      guard next > position, let attributes = attributes(of: entry.1) else { continue }
       let rest = UnsafeMutableRawBufferPointer(rebasing: room[used...])
-      let length = request.addDirectoryEntry(entry.0, attributes: attributes, next: index + 1, to: rest)
+      let length = request.addDirectoryEntry(entry.0, attributes: attributes, next: next, to: rest)
       if length > rest.count { break }
       used += length
     }
@@ -142,7 +203,10 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   public override func read(
     _ request: consuming Request, inode: UInt64, offset: UInt64, size: Int, answer: AnswerBuffer
   ) {
-    guard inode == fileInode else { return request.fail(.isDirectory) }
+    guard inode == fileInode else {
+      guard let entry = checkpoints.find(inode: inode) else { return request.fail(.isDirectory) }
+      return serveRead(request, of: entry.checkpoint, offset: offset, size: size, answer: answer)
+    }
     let end = disk.size
     guard offset < end else { return request.reply(bytes: UnsafeRawBufferPointer(start: nil, count: 0)) }
     let count = Int(min(UInt64(min(size, AnswerBuffer.size)), end - offset))
@@ -159,6 +223,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
     _ request: consuming Request, inode: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer, wasHeldBack: Bool
   ) {
     guard inode == fileInode else { return request.fail(.isDirectory) }
+    if wasHeldBack, isForgetting.load(ordering: .acquiring) { return request.reply(written: bytes.count) }
     do {
       try disk.write(bytes, at: offset)
       request.reply(written: bytes.count)

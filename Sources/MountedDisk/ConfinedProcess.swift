@@ -42,6 +42,8 @@ final class ConfinedProcess {
     clinux_close_others(descriptors, CInt(descriptors.count))
     if !standard { leadStandardDescriptorsNowhere() }
     chdir("/")
+    // A descriptor for each layer.
+    ResourceLimit.raise(RLIMIT_NOFILE)
     do {
       try prepare()
       try confinement.enter()

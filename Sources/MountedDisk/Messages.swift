@@ -25,6 +25,10 @@ enum ServerMessage {
   case serving(size: UInt64, modified: Timestamp)
   /// Please have the kernel write back so many bytes (0: all) from a place on.
   case writeBack(id: UInt64, start: UInt64, count: UInt64)
+  /// Please make another unnamed file for the overlay.
+  case newScratch(id: UInt64)
+  /// Please have the kernel forget what it knows of the first `count` bytes, and that the file has this size.
+  case forget(id: UInt64, count: UInt64, size: UInt64)
   /// There is nothing to serve any more.
   case over(hasFailed: Bool)
   /// It cannot be done; where the server of the image may have ended, that is the better reason.
@@ -35,8 +39,8 @@ enum ServerMessage {
 enum KeeperMessage {
   /// The device to serve comes with it.
   case device
-  /// What became of a write-back.
-  case wroteBack(id: UInt64, isDone: Bool)
+  /// What became of something that was asked for: an errno, or 0. A file that was asked for comes with it.
+  case answer(id: UInt64, error: CInt)
   /// Somebody wants to know what the mount did so far.
   case report
   /// The server of the image ended.
@@ -108,6 +112,8 @@ extension ServerMessage {
       return Wire(6, [size, UInt64(bitPattern: Int64(modified.seconds)), UInt64(modified.nanoseconds)])
     case .writeBack(let id, let start, let count): return Wire(7, [id, start, count])
     case .over(let hasFailed): return Wire(8, [hasFailed ? 1 : 0])
+    case .newScratch(let id): return Wire(10, [id])
+    case .forget(let id, let count, let size): return Wire(11, [id, count, size])
     case .failed(let text, let isUsage, let serverMayHaveEnded):
       return Wire(9, [isUsage ? 1 : 0, serverMayHaveEnded ? 1 : 0], text: Array(text.utf8))
     }
@@ -139,6 +145,8 @@ extension ServerMessage {
       self = .serving(size: wire.number(0), modified: Timestamp(time))
     case 7: self = .writeBack(id: wire.number(0), start: wire.number(1), count: wire.number(2))
     case 8: self = .over(hasFailed: wire.number(0) == 1)
+    case 10: self = .newScratch(id: wire.number(0))
+    case 11: self = .forget(id: wire.number(0), count: wire.number(1), size: wire.number(2))
     case 9: self = .failed(text: wire.string, isUsage: wire.number(0) == 1, serverMayHaveEnded: wire.number(1) == 1)
     default: return nil
     }
@@ -149,7 +157,7 @@ extension KeeperMessage {
   var wire: Wire {
     switch self {
     case .device: Wire(1)
-    case .wroteBack(let id, let isDone): Wire(2, [id, isDone ? 1 : 0])
+    case .answer(let id, let error): Wire(2, [id, UInt64(UInt32(bitPattern: error))])
     case .report: Wire(3)
     case .imageIsGone: Wire(4)
     case .prepareToEnd: Wire(5)
@@ -161,7 +169,7 @@ extension KeeperMessage {
   init?(_ wire: Wire) {
     switch wire.kind {
     case 1: self = .device
-    case 2: self = .wroteBack(id: wire.number(0), isDone: wire.number(1) == 1)
+    case 2: self = .answer(id: wire.number(0), error: CInt(truncatingIfNeeded: wire.number(1)))
     case 3: self = .report
     case 4: self = .imageIsGone
     case 5: self = .prepareToEnd

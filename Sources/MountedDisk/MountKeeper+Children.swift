@@ -27,46 +27,62 @@ extension MountKeeper {
     _exit(isDone ? 0 : errno)
   }
 
-  // MARK: Write-back
+  // MARK: What the server asks for
 
-  /// Has the kernel write back a part of the file, by a process of its own, because that may take as long as it likes.
-  func writeBack(_ id: UInt64, _ start: UInt64, _ count: UInt64) {
-    reapWriters()
-    guard writers.count < mostWriters else {
-      process?.send(.wroteBack(id: id, isDone: false))
+  /// Hands out a file, or the error.
+  func answer(_ id: UInt64, _ make: () throws(Errno) -> File) {
+    do throws(Errno) {
+      let file = try make()
+      process?.send(.answer(id: id, error: 0), passing: file.descriptor)
+    } catch {
+      process?.send(.answer(id: id, error: error.rawValue))
+    }
+  }
+
+  /// Uses the mount's file, as a user of the mount would, in a process of its own: the call may take as long as it likes.
+  ///
+  /// - Parameter call: what is done to its descriptor; false where errno says why not.
+  func useFile(_ id: UInt64, _ access: CInt, _ call: (CInt) -> Bool) {
+    reapUsers()
+    guard users.count < mostUsers else {
+      process?.send(.answer(id: id, error: EAGAIN))
       return
     }
     let child = fork()
     switch child {
-    case -1: process?.send(.wroteBack(id: id, isDone: false))
+    case -1: process?.send(.answer(id: id, error: errno))
     case 0:
       clinux_stand_apart("cowmount-sync")
-      // The answer goes out before the file is closed, which this process does by ending: closing waits for the file's lock,
-      // and the seek that asked holds that until it has its answer.
-      let isDone = hasWrittenBack(start, count)
-      process?.socket.send(KeeperMessage.wroteBack(id: id, isDone: isDone).wire)
+      var error = ENOENT
+      let file = openFile(access)
+      switch file {
+      case .some(let file): error = call(file.descriptor) ? 0 : errno
+      case .none: break
+      }
+      process?.socket.send(KeeperMessage.answer(id: id, error: error).wire)
       _exit(0)
-    default: writers.insert(child)
+    default: users.insert(child)
     }
   }
 
   /// Each worker asks for one at a time; one whose asker has given up meanwhile may still be at it.
-  private var mostWriters: Int { 4 * max(mount.threads ?? 0, MountServer.mostThreads) }
+  private var mostUsers: Int { 4 * max(mount.threads ?? 0, MountServer.mostThreads) }
 
-  private func hasWrittenBack(_ start: UInt64, _ count: UInt64) -> Bool {
-    guard let standing, let root = mountpoint.root(of: standing), let start = Int64(exactly: start),
-      let count = Int64(exactly: count), !fileName.contains(UInt8(ascii: "/"))
-    else { return false }
-    let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+  /// The mount's file, nil where it cannot be found or opened.
+  private func openFile(_ access: CInt) -> File? {
+    guard let standing, let root = mountpoint.root(of: standing), !fileName.contains(UInt8(ascii: "/")) else {
+      return nil
+    }
+    let flags = access | O_CLOEXEC | O_NONBLOCK
     let file =
       mountpoint.isDirectory
-      ? try? File.open(FilePath(bytes: fileName), in: root.descriptor, flags)
-      : try? File.open(root.link, in: AT_FDCWD, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard let file, (try? file.mountID()) == standing.id else { return false }
-    return clinux_write_back_range(file.descriptor, start, count) == 0
+      ? try? File.open(FilePath(bytes: fileName), in: root.descriptor, flags | O_NOFOLLOW)
+      : try? File.open(root.link, in: AT_FDCWD, flags)
+    guard let file, (try? file.mountID()) == standing.id else { return nil }
+    return file
   }
 
-  func reapWriters() {
-    writers = writers.filter { waitpid($0, nil, WNOHANG) == 0 }
+  func reapUsers() {
+    users = users.filter { waitpid($0, nil, WNOHANG) == 0 }
   }
 }

@@ -12,7 +12,7 @@ internal import VirtualDisks
 final class MountKeeper: Keeper {
   let mount: MountSettings
   let mountpoint: Mountpoint
-  private let overlay: Overlay
+  let overlay: Overlay
   private let session: FuseSession
   var guardian: MountGuard
   var standing: StandingMount?
@@ -22,8 +22,8 @@ final class MountKeeper: Keeper {
   var over: End?
   /// Whether the server of the image has ended.
   private var isImageGone = false
-  /// Processes that ask the kernel for write-back.
-  var writers: Set<pid_t> = []
+  /// Processes that use the mount's file for the server.
+  var users: Set<pid_t> = []
 
   enum End {
     case unmounted, failed
@@ -156,7 +156,7 @@ final class MountKeeper: Keeper {
         logger.info("ending on signal \(signal)")
         return try end()
       case .children:
-        reapWriters()
+        reapUsers()
         if let end = processEnd() { return try serverEnded(end) }
         if guardian.end() != nil {
           logger.error("the process that takes the mount down was killed; the mount ends")
@@ -170,7 +170,18 @@ final class MountKeeper: Keeper {
   override func take(_ message: ServerMessage) {
     switch message {
     case .over(let hasFailed): over = hasFailed ? .failed : .unmounted
-    case .writeBack(let id, let start, let count): writeBack(id, start, count)
+    case .writeBack(let id, let start, let count):
+      // The answer goes out before the file is closed, which the process does by ending: closing waits for the file's lock,
+      // and the seek that asked holds that until it has its answer.
+      useFile(id, O_RDONLY) { clinux_write_back_range($0, Int64(clamping: start), Int64(clamping: count)) == 0 }
+    case .forget(let id, let count, let size):
+      // Punching a hole has the kernel drop what it holds of the file without another word, and truncating tells it the size.
+      useFile(id, O_RDWR) { file in
+        let drop = clinux_falloc_punch_hole | clinux_falloc_keep_size
+        return (count == 0 || clinux_fallocate(file, drop, 0, Int64(clamping: count)) == 0)
+          && ftruncate(file, off_t(clamping: size)) == 0
+      }
+    case .newScratch(let id): answer(id) { () throws(Errno) in try overlay.another() }
     default: super.take(message)
     }
   }

@@ -68,13 +68,13 @@ struct MountServer {
     }
     var watch = Watch(image: image, disk: disk)
     try session.serve(fileSystem, on: device, threads: threads(for: image)) { watch.look() }
-    let writeBacks = WriteBacks(link)
-    if let cache = session.kernelCache(ask: writeBacks.ask) { fileSystem.attach(cache) }
+    let questions = KeeperQuestions(link)
+    if let cache = session.kernelCache(ask: questions.writeBack) { fileSystem.attach(cache) }
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     let prefetch = settings.copies.prefetches ? Prefetch(disk, of: image) : nil
     link.send(.serving(size: disk.size, modified: image.status.modified))
-    let loop = ServerLoop(link, session, writeBacks, image: image, prefetch: prefetch, disk: disk)
+    let loop = ServerLoop(link, session, questions, image: image, prefetch: prefetch, disk: disk)
     return loop.run()
   }
 

@@ -16,7 +16,8 @@ public enum MountedDisk {
     signal(SIGPIPE, SIG_IGN)
     // Neither must a limit on the size of files: who writes beyond it is told so (EFBIG).
     signal(SIGXFSZ, SIG_IGN)
-    raiseFileSizeLimit()
+    // As far as the caller may raise it: what the caller meant for its own files is not meant for the overlay.
+    ResourceLimit.raise(RLIMIT_FSIZE)
     try raiseDescriptorLimit()
     if settings.staysInForeground {
       Log.start(toSystem: false, verbose: settings.isVerbose)
@@ -29,15 +30,19 @@ public enum MountedDisk {
   }
 }
 
-extension MountedDisk {
-  /// As far as the caller may raise it: what the caller meant for its own files is not meant for the overlay.
-  private static func raiseFileSizeLimit() {
+/// Limits of this process (getrlimit(2)).
+enum ResourceLimit {
+  /// Raises a limit as far as this process may.
+  static func raise(_ which: __rlimit_resource) {
+    let which = __rlimit_resource_t(which.rawValue)
     var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 else { return }
+    guard getrlimit(which, &limit) == 0 else { return }
     limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+    setrlimit(which, &limit)
   }
+}
 
+extension MountedDisk {
   /// What each process of a mount may need to have open, without connections to servers.
   private static let leastDescriptors: rlim_t = 64
   /// Enough for as many connections as there can be.

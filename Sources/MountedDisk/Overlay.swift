@@ -1,5 +1,6 @@
 // Where what is written goes: the overlay directory, and why one cannot be used.
 
+internal import CLinux
 internal import CopyOnWrite
 internal import DiskIO
 internal import FuseSession
@@ -8,8 +9,8 @@ internal import SystemPackage
 
 /// The place for an overlay, checked.
 enum Overlay {
-  /// An unnamed file in this directory.
-  case directory(OverlayDirectory)
+  /// Unnamed files in this directory.
+  case directory(OverlayDirectory, PinnedDirectory)
   /// An unnamed file in memory.
   case memory
 
@@ -39,7 +40,11 @@ enum Overlay {
     if mountpoint.isDirectory, resolved.path.starts(with: mountpoint.path) {
       throw .insideMountpoint(chosen, mountpoint.path)
     }
-    self = .directory(resolved)
+    do {
+      self = .directory(resolved, try PinnedDirectory(resolved.path))
+    } catch {
+      throw .unusable(resolved, error)
+    }
   }
 
   private static func check(_ directory: OverlayDirectory) throws(OverlayError) -> OverlayDirectory {
@@ -56,12 +61,17 @@ enum Overlay {
   /// An empty unnamed file there.
   func scratch() throws(OverlayError) -> File {
     do throws(Errno) {
-      switch self {
-      case .directory(let directory): return try File.scratch(in: directory.path)
-      case .memory: return try File.scratchInMemory()
-      }
+      return try another()
     } catch {
       throw .unusable(directory, error)
+    }
+  }
+
+  /// As ``scratch()``, for a mount that is used already.
+  func another() throws(Errno) -> File {
+    switch self {
+    case .directory(_, let directory): try File.scratch(in: directory.file.link)
+    case .memory: try File.scratchInMemory()
     }
   }
 
@@ -84,7 +94,7 @@ enum Overlay {
 
   private var directory: OverlayDirectory {
     switch self {
-    case .directory(let directory): directory
+    case .directory(let directory, _): directory
     case .memory: OverlayDirectory(path: "in memory")
     }
   }
@@ -97,6 +107,15 @@ struct OverlayDirectory: Equatable, CustomStringConvertible {
   var isFromEnvironment = false
 
   var description: String { isFromEnvironment ? "\(path) (from $TMPDIR)" : path.string }
+}
+
+/// An overlay directory, wherever its path leads later.
+final class PinnedDirectory: Sendable {
+  let file: File
+
+  init(_ path: FilePath) throws(Errno) {
+    file = try File.open(path, in: AT_FDCWD, clinux_o_path | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+  }
 }
 
 /// An overlay directory that cannot be used.

@@ -15,6 +15,7 @@ internal import Threads
 /// The copying of an image in the background.
 final class Prefetch: Sendable {
   private let disk: CowDisk
+  private let lane: DrainGate.Lane
   private let image: any Image
   private let logger = Logger(label: "cowmount")
   private let isStopping = Atomic(false)
@@ -32,6 +33,7 @@ final class Prefetch: Sendable {
   /// Starts the thread. A mount without it is worth having, so failing is no more than a line in the log.
   init(_ disk: CowDisk, of image: any Image) {
     self.disk = disk
+    lane = disk.requests.makeLane()
     self.image = image
     do {
       pthread_detach(
@@ -65,7 +67,9 @@ final class Prefetch: Sendable {
     defer { buffer.deallocate() }
     var work = Work(size: disk.size)
     var others = otherReads(than: work.reads)
-    while !isStopping.load(ordering: .relaxed), let step = disk.prefetch(from: work.position, through: buffer) {
+    while !isStopping.load(ordering: .relaxed),
+      let step = lane.pass({ disk.prefetch(from: work.position, through: buffer) })
+    {
       // What is lost for now is not given up: the same place is tried again.
       if case .baseFailed = step.outcome, image.isAway {
         waitForReturn()
@@ -101,7 +105,7 @@ final class Prefetch: Sendable {
       "prefetch ended at byte \(place): the overlay takes no more (\(error)); the rest stays in \(image.source)")
   }
 
-  private func otherReads(than own: UInt64) -> UInt64 { disk.statistics.baseReads &- own }
+  private func otherReads(than own: UInt64) -> UInt64 { lane.pass { disk.statistics }.baseReads &- own }
 
   /// Waits while others ask the image.
   private func giveWay(to others: inout UInt64, own: UInt64) {

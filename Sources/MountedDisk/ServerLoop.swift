@@ -1,6 +1,7 @@
 // The first thread of the process that serves: hears the keeper, sees to the watch while there is work, and ends.
 
 internal import CopyOnWrite
+internal import DiskIO
 internal import FuseSession
 internal import Glibc
 internal import Images
@@ -10,7 +11,7 @@ internal import Logging
 final class ServerLoop {
   private let link: KeeperLink
   private let session: FuseSession
-  private let writeBacks: WriteBacks
+  private let questions: KeeperQuestions
   private let image: any Image
   private let prefetch: Prefetch?
   private let statistics: MountStatistics
@@ -21,12 +22,12 @@ final class ServerLoop {
   private static let pause: CInt = 5000
 
   init(
-    _ link: KeeperLink, _ session: FuseSession, _ writeBacks: WriteBacks, image: any Image, prefetch: Prefetch?,
+    _ link: KeeperLink, _ session: FuseSession, _ questions: KeeperQuestions, image: any Image, prefetch: Prefetch?,
     disk: CowDisk
   ) {
     self.link = link
     self.session = session
-    self.writeBacks = writeBacks
+    self.questions = questions
     self.image = image
     self.prefetch = prefetch
     statistics = MountStatistics(image: image, disk: disk)
@@ -69,8 +70,19 @@ final class ServerLoop {
     ]
     guard poll(&waits, 2, milliseconds) > 0 else { return .nothing }
     if waits[0].revents != 0 {
-      switch link.socket.receive() {
-      case .message(let wire, _): if let message = KeeperMessage(wire) { return .keeper(message) }
+      switch link.socket.receive(takesDescriptor: true) {
+      case .message(let wire, let passed):
+        guard let message = KeeperMessage(wire) else { break }
+        // Here, because an event can be copied and a descriptor has one owner.
+        if case .answer(let id, let error) = message {
+          let descriptor: CInt =
+            switch passed {
+            case .some(let file): fcntl(file.descriptor, F_DUPFD_CLOEXEC, 3)
+            case .none: -1
+            }
+          questions.take(id, error: error, descriptor: descriptor)
+        }
+        return .keeper(message)
       case .nonsense: break
       case .end: return .keeperIsGone
       }
@@ -84,14 +96,13 @@ final class ServerLoop {
 
   private func take(_ message: KeeperMessage) {
     switch message {
-    case .wroteBack(let id, let isDone): writeBacks.answer(id, isDone)
     case .report: statistics.tell(.notice)
     case .imageIsGone: image.prepareToEnd()
     case .prepareToEnd:
       // Before workers are waited for.
       image.prepareToEnd()
       prefetch?.stop()
-    case .device, .stop, .abandon: break
+    case .answer, .device, .stop, .abandon: break
     }
   }
 

@@ -5,11 +5,13 @@
 internal import CopyOnWrite
 internal import Images
 internal import Logging
+internal import Threads
 
 /// Keeps an eye on a mount.
 struct Watch {
   let image: any Image
   let disk: CowDisk
+  private let lane: DrainGate.Lane
   private let logger: Logger
   private var knownChange: String?
   private var knownLevel = 0
@@ -17,6 +19,7 @@ struct Watch {
   init(image: any Image, disk: CowDisk, logger: Logger = Logger(label: "cowmount")) {
     self.image = image
     self.disk = disk
+    lane = disk.requests.makeLane()
     self.logger = logger
   }
 
@@ -25,7 +28,9 @@ struct Watch {
 
   mutating func look() {
     lookAtImage()
+    lane.enter()
     lookAtSpace()
+    lane.leave()
   }
 
   private mutating func lookAtImage() {
@@ -55,10 +60,17 @@ struct Watch {
 struct MountStatistics {
   let image: any Image
   let disk: CowDisk
+  private let lane: DrainGate.Lane
+
+  init(image: any Image, disk: CowDisk) {
+    self.image = image
+    self.disk = disk
+    lane = disk.requests.makeLane()
+  }
 
   /// Logs it.
   func tell(_ level: Logger.Level) {
-    let statistics = disk.statistics
+    let statistics = lane.pass { disk.statistics }
     Logger(label: "cowmount").log(
       level: level,
       """

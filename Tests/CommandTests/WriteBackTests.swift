@@ -11,11 +11,11 @@ import Testing
   /// Several may be open at once, and each answer is for its question.
   @Test func everyQuestionHasItsNumber() throws {
     let (mine, keeper) = try MessageSocket.pair()
-    let writeBacks = WriteBacks(KeeperLink(mine))
+    let questions = KeeperQuestions(KeeperLink(mine))
     var numbers: Set<UInt64> = []
     for place: UInt64 in [10, 20, 10] {
       // It is not done where nobody waits for the answer any more.
-      #expect(!writeBacks.ask(place, 5) { false })
+      #expect(!questions.writeBack(place, 5) { false })
       guard case .message(let wire, _) = keeper.receive(),
         case .writeBack(let id, place, 5)? = ServerMessage(wire)
       else {
