@@ -71,6 +71,13 @@ import Testing
     #expect(completion("partitions", "disk", "").kind == .words)
   }
 
+  @Test(arguments: ["status", "changes", "unmount"])
+  func mountsOfCommandsAboutThem(command: String) {
+    #expect(completion(command, "/s") == Completion(of: [command, "/s"]) { ["/srv/two"] })
+    #expect(completion(command, "/s").candidates.map(\.text) == ["/srv/two"])
+    #expect(completion(command, "/srv/two", "").kind == .words)
+  }
+
   @Test func bracketedCommands() {
     #expect(texts("/mnt", "[", "nb") == ["nbdkit"])
     #expect(completion("/mnt", "[", "nbdkit", "file", "").kind == .files)
