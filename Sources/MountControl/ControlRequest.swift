@@ -6,11 +6,18 @@ public enum ControlRequest: Equatable, Sendable {
   case status
   /// Which bytes differ from the base, from a place on.
   case changes(from: UInt64)
+  /// To freeze the disk as it is, under a name.
+  case checkpoint(CheckpointName)
+  /// To delete a checkpoint.
+  case deleteCheckpoint(CheckpointName)
+  /// To throw away all changes, or those since a checkpoint; also while somebody else has the file open.
+  case reset(to: CheckpointName?, isForced: Bool)
 
   /// Whether who asks must have opened the file for writing.
   public var isChange: Bool {
     switch self {
     case .status, .changes: false
+    case .checkpoint, .deleteCheckpoint, .reset: true
     }
   }
 }
@@ -21,6 +28,10 @@ public enum ControlAnswer: Equatable, Sendable {
   case status(MountStatus)
   /// To ``ControlRequest/changes(from:)``.
   case changes(ChangePage)
+  /// To a change: it is done.
+  case done
+  /// To a change: it was not done, and nothing is different; why, and an errno where that says more, else 0.
+  case refused(ControlRefusal, Int32)
   /// It cannot be done: an errno.
   case failed(Int32)
   /// The asker speaks another version.
@@ -47,6 +58,11 @@ extension ControlRequest {
       switch message.kind {
       case 1: self = .status
       case 2: self = .changes(from: try payload.number())
+      case 3: self = .checkpoint(try CheckpointName(from: &payload))
+      case 4: self = .deleteCheckpoint(try CheckpointName(from: &payload))
+      case 5:
+        let name = try payload.optional { (payload) throws(MalformedMessage) in try CheckpointName(from: &payload) }
+        self = .reset(to: name, isForced: try payload.flag())
       default: throw MalformedMessage()
       }
       try payload.end()
@@ -64,6 +80,16 @@ extension ControlRequest {
     case .changes(let offset):
       kind = 2
       payload.add(offset)
+    case .checkpoint(let name):
+      kind = 3
+      payload.add(name)
+    case .deleteCheckpoint(let name):
+      kind = 4
+      payload.add(name)
+    case .reset(let name, let isForced):
+      kind = 5
+      payload.add(name)
+      payload.add(isForced)
     }
     return ControlMessage(kind: kind, payload: payload.bytes).bytes(.request)
   }
@@ -86,6 +112,11 @@ extension ControlAnswer {
       payload.add(error)
     case .otherVersion: kind = 4
     case .notUnderstood: kind = 5
+    case .done: kind = 6
+    case .refused(let reason, let error):
+      kind = 7
+      payload.add(reason)
+      payload.add(error)
     }
     return ControlMessage(kind: kind, payload: payload.bytes).bytes(.answer)
   }
@@ -99,6 +130,10 @@ extension ControlAnswer {
     case 3: self = .failed(try payload.number())
     case 4: self = .otherVersion
     case 5: self = .notUnderstood
+    case 6: self = .done
+    case 7:
+      let reason = try ControlRefusal(from: &payload)
+      self = .refused(reason, try payload.number())
     default: throw MalformedMessage()
     }
     try payload.end()

@@ -75,11 +75,16 @@ struct MessageReader {
     return byte == 1
   }
 
+  /// Bytes with their count in front, as a text has them.
+  mutating func bytes(limit: Int) throws(MalformedMessage) -> [UInt8] {
+    let count: UInt16 = try number()
+    guard count <= limit else { throw MalformedMessage() }
+    return Array(try take(Int(count)))
+  }
+
   /// A text, made printable: it may come from somebody who wants to steer the reader's terminal.
   mutating func text() throws(MalformedMessage) -> String {
-    let count: UInt16 = try number()
-    guard count <= Self.longestText else { throw MalformedMessage() }
-    return String(decoding: try take(Int(count)), as: UTF8.self).printable
+    String(decoding: try bytes(limit: Self.longestText), as: UTF8.self).printable
   }
 
   mutating func optional<Value>(

@@ -90,6 +90,8 @@ final class ControlDesk: @unchecked Sendable {
     switch request {
     case .status: return .success(.status(report.status))
     case .changes(let offset): return .success(.changes(report.changes(from: offset)))
+    // As a mount that knows nothing of them.
+    case .checkpoint, .deleteCheckpoint, .reset: return .success(.notUnderstood)
     }
   }
 }

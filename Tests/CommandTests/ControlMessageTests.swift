@@ -29,16 +29,28 @@ import Testing
     return status
   }()
 
-  private static let answers: [ControlAnswer] = [
-    .status(full), .status(bare), .changes(ChangePage([], next: nil)), .failed(28), .otherVersion, .notUnderstood,
-    .changes(
-      ChangePage(
-        (0..<UInt64(ChangePage.limit)).map {
-          DiskChange($0 * 8192..<$0 * 8192 + 4096, $0 % 2 == 0 ? .written : .zeroed)
-        },
-        next: 1 << 40)),
+  private static let answers: [ControlAnswer] =
+    [
+      .status(full), .status(bare), .changes(ChangePage([], next: nil)), .failed(28), .otherVersion, .notUnderstood,
+      .done,
+      .changes(
+        ChangePage(
+          (0..<UInt64(ChangePage.limit)).map {
+            DiskChange($0 * 8192..<$0 * 8192 + 4096, $0 % 2 == 0 ? .written : .zeroed)
+          },
+          next: 1 << 40)),
+    ] + refusals.map { .refused($0, 5) }
+  private static let requests: [ControlRequest] = {
+    let names = ["a", "prepared", "ä ö", String(repeating: "x", count: 200)].compactMap { CheckpointName($0) }
+    let changes = names.flatMap { name -> [ControlRequest] in
+      [.checkpoint(name), .deleteCheckpoint(name), .reset(to: name, isForced: true)]
+    }
+    return [.status, .changes(from: 0), .changes(from: .max), .reset(to: nil, isForced: false)] + changes
+  }()
+
+  private static let refusals: [ControlRefusal] = [
+    .nameTaken, .unknownName, .nameInvalid, .inUse(0), .inUse(7), .readOnlyMount, .noSpace, .keeperFailed, .tooMany,
   ]
-  private static let requests: [ControlRequest] = [.status, .changes(from: 0), .changes(from: .max)]
 
   private func answer(_ bytes: some Collection<UInt8>) throws -> ControlAnswer? {
     try ControlMessage(bytes, .answer).map { message throws in try ControlAnswer(message) }
@@ -65,6 +77,26 @@ import Testing
     #expect(ControlRequest.status.bytes == bytes)
     bytes = Array("cowm say".utf8) + [1, 0, 0, 0, 4, 0, 0, 0] + [UInt8](repeating: 0, count: 8)
     #expect(ControlAnswer.otherVersion.bytes == bytes)
+  }
+
+  @Test(arguments: [
+    ("a", true), (".a", true), ("...", true), ("ä", true), ("a b", true), ("-x", true),
+    (String(repeating: "x", count: 200), true),
+    ("", false), (".", false), ("..", false), ("a/b", false), ("/", false), ("a@b", false), ("a\u{0}", false),
+    ("a\n", false), ("\u{1B}[2J", false), ("\u{9B}", false), (String(repeating: "x", count: 201), false),
+    (String(repeating: "ä", count: 101), false), ("\u{10FF80}", false), ("/\u{301}", false), ("@\u{301}", false),
+  ])
+  func namesOfCheckpoints(name: String, isRight: Bool) {
+    #expect((CheckpointName(name) != nil) == isRight, "\(name)")
+  }
+
+  @Test func aNameThatNoCheckpointMayHaveIsNotUnderstood() throws {
+    for name in [Array("a/b".utf8), Array("..".utf8), [0xC3], [UInt8](repeating: 120, count: 201), []] {
+      var payload = MessageWriter()
+      payload.add(UInt16(name.count))
+      let message = ControlMessage(kind: 3, payload: payload.bytes + name)
+      #expect(throws: ControlRequestError.notUnderstood) { try ControlRequest(message.bytes(.request)) }
+    }
   }
 
   // MARK: Wrong ones
