@@ -3,6 +3,7 @@
 import Glibc
 import Synchronization
 import SystemPackage
+import Threads
 
 /// The kernel's cache of a mount's file.
 public struct KernelCache: Sendable {
@@ -20,7 +21,8 @@ public struct KernelCache: Sendable {
 
   /// Has the kernel write back what it holds of the file in these bytes, and waits for that.
   ///
-  /// May be called while a request is being served, but not by the only worker: the write-back is served by another. It is
+  /// Called while a request is being served, but not by the only worker: the write-back is served by another. The caller's
+  /// request is outside the file system's gate meanwhile: what it looked at before may be different afterwards. It is
   /// another process that asks for it, as a user of the mount would. The kernel's own way, a notification
   /// (fuse_lowlevel_notify_inval_inode), has this process wait in the kernel for what it serves itself: killed at that
   /// moment, it would neither end nor let go of the mount.
@@ -28,9 +30,10 @@ public struct KernelCache: Sendable {
   /// - Returns: false where that did not work, and nothing is known.
   public func writeBack(from start: UInt64, to end: UInt64) -> Bool {
     guard Self.waitsForServer else { return false }
-    // 0 bytes are all up to the end.
-    return ask(start, end > UInt64(Int64.max) ? 0 : end - start) {
-      !state.isStopping.load(ordering: .acquiring)
+    // Others have to get through meanwhile, and somebody may be waiting until nobody is inside.
+    return Worker.belongings.lane.step {
+      // 0 bytes are all up to the end.
+      ask(start, end > UInt64(Int64.max) ? 0 : end - start) { !state.isStopping.load(ordering: .acquiring) }
     }
   }
 

@@ -10,6 +10,7 @@
 #include "Confinement.h"
 #include "Fences.h"
 #include "Messages.h"
+#include "Mounts.h"
 
 // open(2): an unnamed file in a directory, never visible to anybody. O_CLOEXEC and mode are the caller's.
 extern const int clinux_o_tmpfile;
