@@ -31,9 +31,11 @@ public struct KernelCache: Sendable {
   public func writeBack(from start: UInt64, to end: UInt64) -> Bool {
     guard Self.waitsForServer else { return false }
     // Others have to get through meanwhile, and somebody may be waiting until nobody is inside.
-    return Worker.belongings.lane.step {
-      // 0 bytes are all up to the end.
-      ask(start, end > UInt64(Int64.max) ? 0 : end - start) { !state.isStopping.load(ordering: .acquiring) }
+    return Worker.belongings.lane._withUnsafeGuaranteedRef { lane in
+      lane.step {
+        // 0 bytes are all up to the end.
+        ask(start, end > UInt64(Int64.max) ? 0 : end - start) { !state.isStopping.load(ordering: .acquiring) }
+      }
     }
   }
 

@@ -54,7 +54,7 @@ struct WorkerBelongings {
   let answer: AnswerBuffer
   let tally: RequestTally
   /// The worker is inside the file system's gate.
-  let lane: DrainGate.Lane
+  let lane: Unmanaged<DrainGate.Lane>
 }
 
 /// What a worker thread owns.
@@ -89,7 +89,7 @@ private final class Context: @unchecked Sendable {
       bytes: UnsafeMutableRawBufferPointer(start: bytes.address, count: AnswerBuffer.size),
       vectors: UnsafeMutableBufferPointer(
         start: vectors.address.bindMemory(to: iovec.self, capacity: Self.vectorCount), count: Self.vectorCount))
-    var belongings = WorkerBelongings(answer: answer, tally: tally, lane: lane)
+    var belongings = WorkerBelongings(answer: answer, tally: tally, lane: Unmanaged.passUnretained(lane))
     var interrupt = sigset_t()
     sigemptyset(&interrupt)
     sigaddset(&interrupt, Worker.interrupt)

@@ -3,6 +3,7 @@
 
 import DiskIO
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite
