@@ -70,7 +70,7 @@ extension MountKeeper {
 
   /// The mount's file, nil where it cannot be found or opened.
   private func openFile(_ access: CInt) -> File? {
-    guard let standing, let root = mountpoint.root(of: standing), !fileName.contains(UInt8(ascii: "/")) else {
+    guard let standing, let root = mountpoint.root(of: standing) else {
       return nil
     }
     let flags = access | O_CLOEXEC | O_NONBLOCK

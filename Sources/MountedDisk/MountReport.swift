@@ -48,7 +48,7 @@ struct MountReport: Sendable {
   }
 
   private var overlayStatus: MountStatus.Overlay {
-    let directory: String? = if case .directory(let path) = overlay { path.string } else { nil }
+    let directory: String? = if case .directory(let directory, _) = overlay { directory.path.string } else { nil }
     return MountStatus.Overlay(
       directory: directory, blockSize: disk.blockSize, written: disk.allocatedBytes, copied: disk.cachedBytes,
       used: (try? disk.usedSpace()) ?? 0, limit: limit, left: (try? disk.availableSpace()) ?? 0)
