@@ -1,5 +1,5 @@
 // Access control lists.
-#include "CLinux.h"
+#include "Files.h"
 
 #include <sys/xattr.h>
 

@@ -1,5 +1,5 @@
 // Loop devices.
-#include "CLinux.h"
+#include "Files.h"
 
 #include <linux/loop.h>
 #include <string.h>
