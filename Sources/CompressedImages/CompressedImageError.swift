@@ -63,7 +63,7 @@ public struct CompressedImageError: Error, Equatable, CustomStringConvertible {
     case .blockTooLarge(let size, let limit):
       """
       \(path) has a block of \(size) bytes, and only \(limit) are allowed; make the file again with \(remedy), raise \
-      --xz-max-block, or pass --decompress
+      --max-block, or pass --decompress
       """
     case .onePiece:
       """

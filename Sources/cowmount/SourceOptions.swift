@@ -19,11 +19,12 @@ struct SourceOptions: ParsableArguments {
       valueName: "format"))
   var format: SourceFormat?
 
+  // The second name is the first one's from when xz was the only format with blocks.
   @Option(
-    name: .long,
+    name: [.customLong("max-block"), .customLong("xz-max-block")],
     help: ArgumentHelp(
       "Largest compressed block to accept, decompressed: reading a byte decompresses its block.", valueName: "size"))
-  var xzMaxBlock = ByteSize(bytes: 512 << 20)
+  var maxBlock = ByteSize(bytes: 512 << 20)
 
   @Option(
     name: .long,
@@ -46,8 +47,8 @@ struct SourceOptions: ParsableArguments {
 
   /// Checks what the options are.
   func validate() throws {
-    guard (1...1 << 40).contains(xzMaxBlock.bytes) else {
-      throw ValidationError("--xz-max-block \(xzMaxBlock) must be from 1 to 1T")
+    guard (1...1 << 40).contains(maxBlock.bytes) else {
+      throw ValidationError("--max-block \(maxBlock) must be from 1 to 1T")
     }
     guard (1...1 << 20).contains(xzMaxDepth) else {
       throw ValidationError("--xz-max-depth \(xzMaxDepth) must be from 1 to \(1 << 20)")
@@ -63,7 +64,7 @@ struct SourceOptions: ParsableArguments {
   func settings(_ image: String) -> SourceSettings {
     var settings = SourceSettings(location(image))
     settings.format = format
-    settings.maxBlock = xzMaxBlock.bytes
+    settings.maxBlock = maxBlock.bytes
     settings.maxDepth = xzMaxDepth
     settings.decompresses = decompress
     settings.client = server.client

@@ -60,7 +60,8 @@ import Testing
   /// sample here.
   private static let samples = [
     "base-cache": "none", "block-size": "64k", "connections": "4", "cow-on-read": nil, "cow-on-read-while": "/run/slow",
-    "decompress": nil, "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-overlay": "1G", "memory": nil,
+    "decompress": nil, "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-block": "1G",
+    "max-overlay": "1G", "memory": nil,
     "length": "1M", "name": "other", "nonempty": nil, "offset": "511", "overlay-dir": "/tmp", "partition": "1",
     "prefetch": nil, "read-only": nil, "reconnect": "60", "round-down": "512", "round-up": "4k", "sector-size": "512",
     "size": "10G", "threads": "4", "verbose": nil, "xz-max-block": "1G", "xz-max-depth": "2",

@@ -203,7 +203,7 @@ import Testing
       _ = try workshop.open("disk.img.xz", as: nil, options)
     } catch let error as CompressedImageError {
       #expect(error.description.contains("xz --block-size=16M"))
-      #expect(error.description.contains("--xz-max-block"))
+      #expect(error.description.contains("--max-block"))
     }
     #expect(try workshop.problem("disk.img.xz", as: nil, CompressionOptions(maxBlock: 1 << 20)) == nil)
   }

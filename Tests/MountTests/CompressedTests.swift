@@ -2,6 +2,7 @@
 
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 extension Mounted {
@@ -86,14 +87,14 @@ extension Mounted {
       let file = mount.place + "/disk.img"
       let seed = UInt64.random(in: 0...UInt64.max)
       // Each has a part of the file to itself, and knows what must be in it.
-      try onThreads(4) { try Self.work(on: file, of: size, part: $0, seed: seed) }
+      try concurrently(4) { try Self.work(on: file, of: size, part: $0, seed: seed) }
     }
 
     private static func work(on path: String, of size: Int, part: Int, seed: UInt64) throws {
       let file = try TestFile(path)
       let share = size / 4 + 1
       let range = part * share..<min(size, (part + 1) * share)
-      var random = Randomness(state: seed &+ UInt64(part))
+      var random = SeededGenerator(seed: seed &+ UInt64(part))
       var expected = Image.content.bytes(range.count, at: range.lowerBound)
       for round in 0..<60 {
         let start = Int.random(in: range, using: &random)
@@ -204,10 +205,10 @@ extension Mounted {
       let large = try await compress(raw, .xz).path
       try await expectRefusal(["--xz-max-block", "1M", "--format=gzip", large, place], naming: "no gzip file")
       try await expectRefusal(
-        ["--xz-max-block", "1000k", large, place], naming: "1048576", "xz --block-size=16M", "--xz-max-block")
+        ["--xz-max-block", "1000k", large, place], naming: "1048576", "xz --block-size=16M", "raise --max-block")
       let single = try await compress(raw, .zstd).path
       try await expectRefusal(["--xz-max-block", "1M", single, place], naming: "one piece", "pzstd", "--decompress")
-      for option in ["--format=bzip2", "--xz-max-block=0", "--xz-max-depth=0", "--xz-max-depth=x"] {
+      for option in ["--format=bzip2", "--max-block=0", "--xz-max-depth=0", "--xz-max-depth=x"] {
         try await expectRefusal([option, large, place], naming: String(option.prefix { $0 != "=" }), status: 64)
       }
     }
