@@ -81,9 +81,10 @@ let package = Package(
       swiftSettings: strict),
     .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
     .testTarget(
-      name: "CLinuxTests", dependencies: ["CConfinementProbe", "CLinux", system], swiftSettings: strict),
-    .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", system], swiftSettings: strict),
-    .testTarget(name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", system], swiftSettings: strict),
+      name: "CLinuxTests", dependencies: ["CConfinementProbe", "CLinux", "TestSupport", system], swiftSettings: strict),
+    .testTarget(name: "DiskIOTests", dependencies: ["CLinux", "DiskIO", "TestSupport", system], swiftSettings: strict),
+    .testTarget(
+      name: "CopyOnWriteTests", dependencies: ["CopyOnWrite", "DiskIO", "TestSupport", system], swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["CopyOnWrite", "DiskIO", "Images", "Threads", system],
       path: "Tests/TestSupport",
@@ -113,7 +114,8 @@ let package = Package(
       ],
       swiftSettings: besideLibfuse),
     .testTarget(
-      name: "MountTests", dependencies: ["CConfinementProbe", "CLinux", subprocess, system], swiftSettings: strict),
+      name: "MountTests", dependencies: ["CConfinementProbe", "CLinux", "TestSupport", subprocess, system],
+      swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -3,6 +3,8 @@
 import CConfinementProbe
 import CLinux
 import Glibc
+import SystemPackage
+import TestSupport
 import Testing
 
 /// What a process does once it is confined.
@@ -122,18 +124,12 @@ extension probe_report {
 
 /// A directory that everybody may enter, for as long as the value lives.
 final class Directory {
-  let path: String
+  private let directory: TemporaryDirectory
+  var path: String { directory.path.string }
 
   init() throws {
-    var template = Array("/var/tmp/cowmount-test.XXXXXX".utf8CString)
-    let made = mkdtemp(&template) != nil
-    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    try #require(made && chmod(path, 0o755) == 0)
-  }
-
-  deinit {
-    for name in ["file", "other", "socket"] { unlink("\(path)/\(name)") }
-    rmdir(path)
+    directory = try TemporaryDirectory(in: "/var/tmp")
+    try #require(chmod(path, 0o755) == 0)
   }
 
   /// A file that everybody may write to, were it not for the confinement.

@@ -1,5 +1,6 @@
 // The block map against an array of states: random programs, and threads that change blocks sharing a word.
 
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

@@ -1,6 +1,7 @@
 // A read that copies, held while it waits for the base, and another verb that comes to the same block meanwhile. Nobody
 // but another reader of the block waits for it, and what the other verb did is not undone when the copy is stored.
 
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

@@ -2,6 +2,7 @@
 // second comes. Whatever the second does then, the disk must end as if the two had come one after the other. Each test
 // names the order that it must look like; without the stripe lock the first, resumed, would put old bytes over new ones.
 
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

@@ -1,6 +1,8 @@
 // Copies of the base that give way, at each moment that matters, while somebody reads them or needs the space.
 
 #if DEBUG
+  import TestSupport
+
   @testable import DiskIO
   import Glibc
   import SystemPackage

@@ -3,6 +3,8 @@
 // the same verb succeeds.
 
 #if DEBUG
+  import TestSupport
+
   @testable import DiskIO
   import Glibc
   import SystemPackage

@@ -2,6 +2,7 @@
 
 import DiskIO
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

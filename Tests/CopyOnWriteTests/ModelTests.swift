@@ -4,6 +4,7 @@
 import DiskIO
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

@@ -1,6 +1,7 @@
 // What a user may choose: a limit on the overlay, and zeros that are written but not kept.
 
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

@@ -1,6 +1,7 @@
 // Prefetching, step by step: all data and nothing else comes into the overlay, others come first and have the last word.
 
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

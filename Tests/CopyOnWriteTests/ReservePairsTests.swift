@@ -3,6 +3,8 @@
 // written is there.
 
 #if DEBUG
+  import TestSupport
+
   @testable import DiskIO
   import SystemPackage
   import Testing

@@ -2,6 +2,7 @@
 // and what does not pass the gate is looked at again.
 
 import DiskIO
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite

@@ -1,6 +1,8 @@
 // What becomes of space when verbs meet, or fail on their way: none is lost, and the limit is counted right.
 
 #if DEBUG
+  import TestSupport
+
   @testable import DiskIO
   import Synchronization
   import SystemPackage

@@ -4,6 +4,7 @@
 import Glibc
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import CopyOnWrite
@@ -76,9 +77,6 @@ final class HollowBase: BaseReader {
 
   func extent(at offset: UInt64) -> Extent { Extent(isData: false, end: size) }
 }
-
-/// Where tests put their scratch files.
-let scratchDirectory: FilePath = FilePath(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")
 
 /// The engine's code under the thread sanitizer sees overlay bytes that two threads touch on purpose as races.
 let isThreadSanitized: Bool = dlsym(dlopen(nil, RTLD_NOW), "__tsan_init") != nil

@@ -4,6 +4,7 @@
 import DiskIO
 import Glibc
 import SystemPackage
+import TestSupport
 
 /// A tmpfs of its own, or another file system that needs no device, that goes away with this value. Needs privileges.
 struct TinyFileSystem: ~Copyable {

@@ -1,6 +1,7 @@
 // Access control lists, in the form that the kernel hands out.
 
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import DiskIO

@@ -2,6 +2,7 @@
 
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import DiskIO
@@ -104,14 +105,13 @@ import Testing
     let file = try File.scratch()
     try file.setLength(8 * Self.page)
     let mapping = try Mapping(file, length: 16 * Self.page)
-    let results = runThreads(4) { index in
-      (0..<500).allSatisfy { round in
+    try concurrently(4) { index in
+      for round in 0..<500 {
         let good = mapping.storeZeros(UInt64(index) * Self.page..<UInt64(index + 1) * Self.page)
         let place = UInt64(8 + index * 2 + round % 2) * Self.page
-        return good && !mapping.storeZeros(place..<place + 100)
+        try check(good && !mapping.storeZeros(place..<place + 100), "thread \(index), round \(round)")
       }
     }
-    #expect(results.allSatisfy { $0 })
   }
 
   /// "dd" among the flags of both mappings.
@@ -136,32 +136,4 @@ import Testing
       #expect(!isMapped, "\(length)")
     }
   }
-}
-
-/// Runs a closure on that many threads at once; what each of them returned.
-private func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Bool) -> [Bool] {
-  final class Job: @unchecked Sendable {
-    // SAFETY: `result` is written before the thread ends and read after it was joined.
-    let body: () -> Bool
-    var result = false
-
-    init(_ body: @escaping () -> Bool) { self.body = body }
-  }
-  let jobs = (0..<count).map { index in Job { body(index) } }
-  let threads = jobs.map { job in
-    var thread = pthread_t()
-    let context = Unmanaged.passUnretained(job).toOpaque()
-    let result = pthread_create(
-      &thread, nil,
-      { context in
-        guard let context else { return nil }
-        let job = Unmanaged<Job>.fromOpaque(context).takeUnretainedValue()
-        job.result = job.body()
-        return nil
-      }, context)
-    precondition(result == 0, "no thread")
-    return thread
-  }
-  for thread in threads { pthread_join(thread, nil) }
-  return jobs.map(\.result)
 }

@@ -3,6 +3,7 @@
 import CLinux
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import DiskIO

@@ -2,27 +2,11 @@
 
 import Glibc
 import SystemPackage
+import TestSupport
 
 @testable import DiskIO
 
-/// Where tests put their files.
-let scratchDirectory: FilePath = FilePath(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")
-
-/// A directory of its own that goes away, with the files in it, when its owner does.
-struct TemporaryDirectory: ~Copyable {
-  let path: FilePath
-
-  init() throws(Errno) {
-    var template = Array("\(scratchDirectory)/cowmount-test.XXXXXX".utf8CString)
-    guard mkdtemp(&template) != nil else { throw .current }
-    path = FilePath(platformString: template)
-  }
-
-  deinit {
-    _ = names.map { unlink(path.appending($0).string) }
-    rmdir(path.string)
-  }
-
+extension TemporaryDirectory {
   /// What is in it.
   var names: [String] {
     guard let directory = opendir(path.string) else { return [] }

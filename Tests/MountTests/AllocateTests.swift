@@ -3,6 +3,7 @@
 import CLinux
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 extension Mounted {
@@ -154,7 +155,7 @@ extension Mounted {
         try mount.fail()
         var error: Errno?
         do {
-          try onThreads(2) { index in
+          try concurrently(2) { index in
             let own = try TestFile(path)
             if index == 0 {
               clinux_write_back(own.descriptor)

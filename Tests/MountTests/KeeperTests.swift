@@ -17,8 +17,9 @@ extension Mounted {
       let begun = try await attempt(Host.cowmount, ["--overlay-dir", overlays, image.path, place])
       #expect(begun.succeeded, "\(begun)")
       let keeper = try #require(Daemon.find(mentioning: place).first)
+      // A child has its name a moment after it was forked.
+      try #require(try await eventually { keeper.family.count == 3 })
       let family = keeper.family
-      #expect(family.count == 3)
       let file = isOpen ? try TestFile(place + "/disk.img") : nil
       try file?.write([1, 2, 3], at: 5)
       let killed =
@@ -101,7 +102,7 @@ extension Mounted {
       let end = Task {
         try await attempt(Host.cowmount, arguments + ["[", "sh", "-c", script, go, "]"], limit: .seconds(30))
       }
-      #expect(try await eventually { Daemon.find(mentioning: go).contains { $0.server.pid > 0 } })
+      #expect(try await eventually { Daemon.find(mentioning: go).contains { $0.family.count == 3 } })
       return (try #require(Daemon.find(mentioning: go).first), go, end)
     }
 

@@ -3,6 +3,7 @@
 
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 extension Mounted {
@@ -117,7 +118,7 @@ extension Mounted {
       let mount = try await sandbox.mount(image, from: secure)
       let file = try mount.open()
       let whole = try expected()
-      try onThreads(4) { part in
+      try concurrently(4) { part in
         for start in stride(from: part << 20, to: Self.size, by: 4 << 20) {
           let file = try mount.open()
           try WrongBytes.check(file, at: start, holds: Array(whole[start..<min(Self.size, start + 1 << 20)]), "by TLS")

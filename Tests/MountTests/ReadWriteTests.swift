@@ -1,6 +1,7 @@
 // Reads and writes at any offset and length, compared with what a plain file would hold.
 
 import Glibc
+import TestSupport
 import Testing
 
 extension Mounted {
@@ -64,7 +65,7 @@ private struct RandomProgram {
   let buffered: TestFile
   let direct: TestFile
   var model: [UInt8]
-  private var random: Randomness
+  private var random: SeededGenerator
   private var pattern = Pattern()
   private let limit = 1_000_000
 
@@ -72,7 +73,7 @@ private struct RandomProgram {
     self.seed = seed
     self.buffered = buffered
     self.direct = direct
-    random = Randomness(state: seed)
+    random = SeededGenerator(seed: seed)
     model = try buffered.read(buffered.size, at: 0)
   }
 

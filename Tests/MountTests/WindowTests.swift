@@ -2,6 +2,7 @@
 // them.
 
 import Glibc
+import TestSupport
 import Testing
 
 extension Mounted {
@@ -96,7 +97,7 @@ extension Mounted {
         sandbox.image(size: 3_000_000), "--offset", "\(part.lowerBound)", "--length", "\(part.count)",
         "--size", "\(size)", "--block-size", blockSize)
       var model = Image.content.bytes(part.count, at: part.lowerBound) + zeros(size - part.count)
-      var random = Randomness(state: 5)
+      var random = SeededGenerator(seed: 5)
       let cached = try mount.open()
       let direct = try mount.open(O_RDWR | O_DIRECT)
       for step in 0..<300 {

@@ -111,7 +111,7 @@ import Testing
         answers.withLock { $0[number] = answer }
       }
     }
-    _ = eventually { answers.withLock { $0.count } == count }
+    _ = comesToHold { answers.withLock { $0.count } == count }
     return answers.withLock { list in (0..<count).map { list[$0] ?? .failure(.canceled) } }
   }
 
@@ -144,7 +144,7 @@ import Testing
       }, greeted: { gate.arrive() })
     let image = try open(server)
     // Each of these asks for one more connection, where all that there are have something to do.
-    let areThree = eventually {
+    let areThree = comesToHold {
       inBackground { _ = try? image.bytes(0..<1) }
       return server.connectionCount >= 3
     }
@@ -174,7 +174,7 @@ import Testing
     let image = try open(server) { $0.report = reports.add }
     expectAll(readAtOnce(image, 8))
     #expect(server.connectionCount == 2)
-    #expect(eventually { reports.all.count == 2 })
+    #expect(comesToHold { reports.all.count == 2 })
     #expect(reports.all.contains { $0.contains("was lost") } && reports.all.contains { $0.contains("is back") })
   }
 
@@ -187,7 +187,7 @@ import Testing
     #expect(throws: Errno.ioError) { try image.bytes(0..<10) }
     #expect(image.change() == nil)
     try server.start()
-    #expect(eventually { (try? image.bytes(0..<10)) != nil }, "reads go on")
+    #expect(comesToHold { (try? image.bytes(0..<10)) != nil }, "reads go on")
     try expectBytes(image, 0..<1000)
   }
 
@@ -197,7 +197,7 @@ import Testing
     server.stop()
     #expect(throws: Errno.ioError) { try image.bytes(0..<10) }
     try server.start()
-    #expect(eventually { (try? image.bytes(0..<10)) != nil }, "reads go on")
+    #expect(comesToHold { (try? image.bytes(0..<10)) != nil }, "reads go on")
   }
 
   @Test func fallsSilent() throws {
@@ -214,7 +214,7 @@ import Testing
       _ = try? image.bytes(4096..<8192)
       isDone.add("done")
     }
-    let isOver = eventually {
+    let isOver = comesToHold {
       _ = try? image.bytes(0..<1)
       return !isDone.all.isEmpty
     }
@@ -225,7 +225,7 @@ import Testing
     let server = try FakeNbdServer { $0.offset == 0 ? .hangUp : .data }
     let image = try open(server) { $0.reconnect = .milliseconds(300) }
     #expect(throws: Errno.ioError) { try image.bytes(0..<10) }
-    #expect(eventually { (try? image.bytes(4096..<5000)) != nil }, "others are read")
+    #expect(comesToHold { (try? image.bytes(4096..<5000)) != nil }, "others are read")
   }
 
   @Test func otherSize() throws {
@@ -238,11 +238,11 @@ import Testing
     #expect(throws: Errno.ioError, "though there is time left to wait") { try image.bytes(0..<10) }
     #expect(throws: Errno.ioError) { try image.bytes(0..<10) }
     #expect(image.change() == "its size was 1048576 bytes and is 524288")
-    #expect(eventually { reports.all.filter { $0.contains("another image") }.count == 1 })
+    #expect(comesToHold { reports.all.filter { $0.contains("another image") }.count == 1 })
     server.stop()
     server.setSize(1 << 20)
     try server.start()
-    #expect(eventually { (try? image.bytes(0..<10)) != nil }, "reads go on")
+    #expect(comesToHold { (try? image.bytes(0..<10)) != nil }, "reads go on")
     #expect(image.change() == nil)
   }
 
@@ -270,7 +270,7 @@ import Testing
     // However far the reader is.
     usleep(20_000)
     image.prepareToEnd()
-    #expect(eventually { answers.all == ["true"] })
+    #expect(comesToHold { answers.all == ["true"] })
   }
 
   @Test func endDuringSilence() throws {
@@ -280,7 +280,7 @@ import Testing
     inBackground { answers.add("\((try? image.bytes(0..<10)) == nil)") }
     usleep(20_000)
     image.prepareToEnd()
-    #expect(eventually { answers.all == ["true"] })
+    #expect(comesToHold { answers.all == ["true"] })
   }
 }
 

@@ -11,8 +11,8 @@ package let scratchDirectory = FilePath(getenv("TMPDIR").map { String(cString: $
 package final class TemporaryDirectory: Sendable {
   package let path: FilePath
 
-  package init() throws(Errno) {
-    var template = Array("\(scratchDirectory)/cowmount-test.XXXXXX".utf8CString)
+  package init(in parent: FilePath = scratchDirectory) throws(Errno) {
+    var template = Array("\(parent)/cowmount-test.XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw .current }
     path = FilePath(platformString: template)
   }

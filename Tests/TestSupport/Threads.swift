@@ -102,7 +102,7 @@ package func onOwnThread(_ body: @escaping @Sendable () throws -> Void) throws {
 package func inBackground(_ body: @escaping @Sendable () -> Void) { TestThread(body).detach() }
 
 /// Whether a condition comes to hold within half a minute.
-package func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
+package func comesToHold(_ condition: () throws -> Bool) rethrows -> Bool {
   for _ in 0..<3000 {
     if try condition() { return true }
     usleep(10_000)

@@ -24,17 +24,17 @@ import Testing
 
     kill(server, SIGSTOP)
     // Told and not yet done, it may still answer.
-    #expect(eventually { (try? File.readText(FilePath("/proc/\(server)/stat")))?.contains(") T ") ?? false })
+    #expect(comesToHold { (try? File.readText(FilePath("/proc/\(server)/stat")))?.contains(") T ") ?? false })
     #expect(throws: Errno.ioError) { try image.bytes(0..<4096) }
     #expect(image.isAway)
     kill(server, SIGCONT)
-    #expect(eventually { !image.isAway })
+    #expect(comesToHold { !image.isAway })
     #expect(try image.bytes(0..<4096).allSatisfy { $0 == 0 })
 
     kill(server, SIGKILL)
-    #expect(eventually { (try? image.bytes(0..<4096)) == nil })
+    #expect(comesToHold { (try? image.bytes(0..<4096)) == nil })
     #expect(
-      eventually {
+      comesToHold {
         started.hear()
         return started.end == "nbdkit was killed by signal 9"
       })

@@ -43,7 +43,7 @@ struct XzBlockDecoder: ~Copyable {
 
   /// Decompresses the first bytes of the block; where that is all of them, they are verified.
   mutating func decompress(into buffer: UnsafeMutableRawBufferPointer) throws(BlockError) {
-    try takeInput()
+    try input.feed(stream)
     let headerSize = try readHeader()
     guard lzma_block_decoder(stream, block) == LZMA_OK else { throw .damaged }
     // Written out: with += and -=, Swift 6.3 crashes under --sanitize thread.
@@ -53,7 +53,7 @@ struct XzBlockDecoder: ~Copyable {
     stream.pointee.avail_out = buffer.count
     let isWhole = UInt64(buffer.count) == place.count
     while true {
-      if stream.pointee.avail_in == 0 { try takeInput() }
+      if stream.pointee.avail_in == 0 { try input.feed(stream) }
       let result = lzma_code(stream, LZMA_RUN)
       if !isWhole, result == LZMA_OK || result == LZMA_STREAM_END, stream.pointee.avail_out == 0 { return }
       switch result {
@@ -65,16 +65,6 @@ struct XzBlockDecoder: ~Copyable {
       // Where input or room for output is missing, LZMA_BUF_ERROR is what ends it.
       default: throw .damaged
       }
-    }
-  }
-
-  private mutating func takeInput() throws(BlockError) {
-    do throws(Errno) {
-      let piece = try input.next()
-      stream.pointee.next_in = piece.baseAddress
-      stream.pointee.avail_in = piece.count
-    } catch {
-      throw .failed(error)
     }
   }
 

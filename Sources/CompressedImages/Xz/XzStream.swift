@@ -36,15 +36,7 @@ struct XzStream: ByteStream, ~Copyable {
     stream.pointee.next_out = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
     stream.pointee.avail_out = buffer.count
     while stream.pointee.avail_out > 0, !isAtEnd {
-      if stream.pointee.avail_in == 0 {
-        do throws(Errno) {
-          let piece = try input.next()
-          stream.pointee.next_in = piece.baseAddress
-          stream.pointee.avail_in = piece.count
-        } catch {
-          throw .failed(error)
-        }
-      }
+      if stream.pointee.avail_in == 0 { try input.feed(stream) }
       switch lzma_code(stream, stream.pointee.avail_in == 0 ? LZMA_FINISH : LZMA_RUN) {
       case LZMA_OK: break
       case LZMA_STREAM_END: isAtEnd = true
@@ -53,5 +45,18 @@ struct XzStream: ByteStream, ~Copyable {
       }
     }
     return buffer.count - stream.pointee.avail_out
+  }
+}
+
+extension FileInput {
+  /// Gives liblzma the next piece.
+  mutating func feed(_ stream: UnsafeMutablePointer<lzma_stream>) throws(BlockError) {
+    do throws(Errno) {
+      let piece = try next()
+      stream.pointee.next_in = piece.baseAddress
+      stream.pointee.avail_in = piece.count
+    } catch {
+      throw .failed(error)
+    }
   }
 }

@@ -1,14 +1,15 @@
 // Reads and writes of several threads at random places, compared with a shadow in memory.
 
 import Glibc
+import TestSupport
 
 /// Works on a mounted file of this content with several threads, each in a part of its own, then compares all of it. Some
 /// reads are direct, past the kernel's cache.
 func workAtRandom(_ mount: Mount, content: [UInt8], threads: Int = 4, rounds: Int = 80) throws {
-  try onThreads(threads) { part in
+  try concurrently(threads) { part in
     let range = content.count / threads * part..<content.count / threads * (part + 1)
     var shadow = Array(content[range])
-    var random = Randomness(state: UInt64(part))
+    var random = SeededGenerator(seed: UInt64(part))
     let file = try mount.open()
     let direct = try mount.open(O_RDONLY | O_DIRECT)
     for round in 0..<rounds {

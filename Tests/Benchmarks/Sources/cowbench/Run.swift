@@ -44,7 +44,7 @@ struct Run {
   ) async throws -> Results {
     let rows = workloads.flatMap(\.rows)
     var results = Results(contenders: contenders.map(\.name), rows: rows)
-    var order = RandomWords(seed: 3)
+    var order = SeededGenerator(seed: 3)
     for round in 0..<rounds {
       for workload in workloads where round == 0 || !workload.once {
         for contender in contenders.shuffled(using: &order) {

@@ -87,7 +87,7 @@ final class Bases {
   /// made of a few hundred words, as text is.
   private func fill(_ path: FilePath, size: Int64, isMixed: Bool = false) throws {
     note("writing \(path) (\(sizeText(size)))")
-    var numbers = RandomWords(seed: 1)
+    var numbers = SeededGenerator(seed: 1)
     let words = (0..<256).map { _ in numbers.next() }
     var part = [UInt64](repeating: 0, count: 1 << 17)
     let file = try FileDescriptor.open(
@@ -107,22 +107,5 @@ final class Bases {
         left -= Int64(length)
       }
     }
-  }
-}
-
-/// SplitMix64: fast, seeded, and no compressor finds anything in it.
-struct RandomWords: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) {
-    state = seed
-  }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var word = state
-    word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-    return word ^ (word >> 31)
   }
 }

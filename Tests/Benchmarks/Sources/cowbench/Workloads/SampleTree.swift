@@ -7,7 +7,7 @@ struct SampleTree {
 
   /// Writes the archive: folders of a hundred files each, under `tree/`.
   func write(to path: FilePath) throws {
-    var numbers = RandomWords(seed: 2)
+    var numbers = SeededGenerator(seed: 2)
     let content = (0..<(1 << 17)).map { _ in numbers.next() }
     let file = try FileDescriptor.open(
       path, .writeOnly, options: [.create, .truncate], permissions: [.ownerReadWrite])

@@ -1,30 +1,13 @@
 // Random numbers that follow from a seed, and bytes that follow from a seed and their place.
 
-/// SplitMix64.
-struct Randomness: RandomNumberGenerator {
-  private var state: UInt64
+typealias Randomness = SeededGenerator
 
-  init(seed: UInt64) {
-    state = seed
-  }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    return Self.mix(state)
-  }
-
+extension SeededGenerator {
   mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
 
   mutating func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &self) < probability }
 
   mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
-
-  static func mix(_ value: UInt64) -> UInt64 {
-    var mixed = value
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
-  }
 
   /// Another seed for each use of one.
   static func derive(_ seed: UInt64, _ use: UInt64) -> UInt64 { mix(seed &+ mix(use &+ 0x5EED)) }
