@@ -62,6 +62,9 @@ extension FuseSession {
     return true
   }
 
+  /// Whether ``stop(while:)`` was called.
+  public var isStopping: Bool { state?.isStopping.load(ordering: .acquiring) ?? false }
+
   /// Lets go of the device, so that the kernel fails whatever waits for us. The end of the process alone does that only
   /// when its last thread has ended, and one that waits for a file that hangs may not even be killed.
   public func abandon() {

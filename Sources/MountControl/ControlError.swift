@@ -28,6 +28,10 @@ public enum ControlError: Error, Equatable, CustomStringConvertible {
   case ended(FilePath)
   /// Too many others ask.
   case busy(FilePath)
+  /// It has no checkpoint of that name.
+  case noCheckpoint(FilePath)
+  /// What was asked for does not lie on the checkpoint to compare with.
+  case unrelated(FilePath)
   /// What the kernel held back could not be written.
   case unwritten(FilePath, Errno)
   /// The mount did not do it.
@@ -62,6 +66,9 @@ public enum ControlError: Error, Equatable, CustomStringConvertible {
       "the cowmount at \(path) gave an answer that makes no sense; do not trust it: umount \(path)"
     case .ended(let path): "the cowmount at \(path) ended meanwhile; mount it again"
     case .busy(let path): "the cowmount at \(path) is asked too much at once; try again"
+    case .noCheckpoint(let path): "\(path) has no checkpoint of that name; cowmount status \(path) lists them"
+    case .unrelated(let path):
+      "\(path): one does not lie on the other, so there are no changes since then; cowmount status \(path) lists the checkpoints"
     case .unwritten(let path, let error):
       "what was last written to \(path) could not be kept: \(error); see cowmount status, and write it again"
     case .failed(let path, let error): "the cowmount at \(path) could not do it: \(error); see its log"

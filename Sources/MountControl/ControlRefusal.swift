@@ -18,6 +18,12 @@ public enum ControlRefusal: Equatable, Sendable {
   case keeperFailed
   /// There are as many checkpoints as there may be.
   case tooMany
+  /// Requests that wait for the image stood in the way.
+  case busy
+  /// The disk was reset, but the kernel may still have some of what it was.
+  case stale
+  /// The one checkpoint does not lie on the other.
+  case unrelated
 }
 
 extension ControlRefusal: MessageValue {
@@ -33,6 +39,9 @@ extension ControlRefusal: MessageValue {
     case 6: self = .noSpace
     case 7: self = .keeperFailed
     case 8: self = .tooMany
+    case 9: self = .busy
+    case 10: self = .stale
+    case 11: self = .unrelated
     default: throw MalformedMessage()
     }
     guard number == 4 || openCount == 0 else { throw MalformedMessage() }
@@ -49,6 +58,9 @@ extension ControlRefusal: MessageValue {
       case .noSpace: (6, 0)
       case .keeperFailed: (7, 0)
       case .tooMany: (8, 0)
+      case .busy: (9, 0)
+      case .stale: (10, 0)
+      case .unrelated: (11, 0)
       }
     message.add(number)
     message.add(openCount)

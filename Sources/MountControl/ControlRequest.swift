@@ -4,8 +4,10 @@
 public enum ControlRequest: Equatable, Sendable {
   /// What it is and what it did.
   case status
-  /// Which bytes differ from the base, from a place on.
-  case changes(from: UInt64)
+  /// Which bytes of the disk, or of a checkpoint, differ from the base or from an older checkpoint, from a place on.
+  case changes(of: CheckpointName? = nil, since: CheckpointName? = nil, from: UInt64)
+  /// The checkpoints, from one on.
+  case checkpoints(from: UInt64)
   /// To freeze the disk as it is, under a name.
   case checkpoint(CheckpointName)
   /// To delete a checkpoint.
@@ -16,7 +18,7 @@ public enum ControlRequest: Equatable, Sendable {
   /// Whether who asks must have opened the file for writing.
   public var isChange: Bool {
     switch self {
-    case .status, .changes: false
+    case .status, .changes, .checkpoints: false
     case .checkpoint, .deleteCheckpoint, .reset: true
     }
   }
@@ -26,8 +28,10 @@ public enum ControlRequest: Equatable, Sendable {
 public enum ControlAnswer: Equatable, Sendable {
   /// To ``ControlRequest/status``.
   case status(MountStatus)
-  /// To ``ControlRequest/changes(from:)``.
+  /// To ``ControlRequest/changes(of:since:from:)``.
   case changes(ChangePage)
+  /// To ``ControlRequest/checkpoints(from:)``.
+  case checkpoints(CheckpointPage)
   /// To a change: it is done.
   case done
   /// To a change: it was not done, and nothing is different; why, and an errno where that says more, else 0.
@@ -57,12 +61,16 @@ extension ControlRequest {
       var payload = MessageReader(message.payload)
       switch message.kind {
       case 1: self = .status
-      case 2: self = .changes(from: try payload.number())
+      case 2:
+        let name = try payload.optional { (payload) throws(MalformedMessage) in try CheckpointName(from: &payload) }
+        let since = try payload.optional { (payload) throws(MalformedMessage) in try CheckpointName(from: &payload) }
+        self = .changes(of: name, since: since, from: try payload.number())
       case 3: self = .checkpoint(try CheckpointName(from: &payload))
       case 4: self = .deleteCheckpoint(try CheckpointName(from: &payload))
       case 5:
         let name = try payload.optional { (payload) throws(MalformedMessage) in try CheckpointName(from: &payload) }
         self = .reset(to: name, isForced: try payload.flag())
+      case 6: self = .checkpoints(from: try payload.number())
       default: throw MalformedMessage()
       }
       try payload.end()
@@ -77,9 +85,14 @@ extension ControlRequest {
     let kind: UInt32
     switch self {
     case .status: kind = 1
-    case .changes(let offset):
+    case .changes(let name, let since, let offset):
       kind = 2
+      payload.add(name)
+      payload.add(since)
       payload.add(offset)
+    case .checkpoints(let first):
+      kind = 6
+      payload.add(first)
     case .checkpoint(let name):
       kind = 3
       payload.add(name)
@@ -113,6 +126,9 @@ extension ControlAnswer {
     case .otherVersion: kind = 4
     case .notUnderstood: kind = 5
     case .done: kind = 6
+    case .checkpoints(let page):
+      kind = 8
+      payload.add(page)
     case .refused(let reason, let error):
       kind = 7
       payload.add(reason)
@@ -131,6 +147,7 @@ extension ControlAnswer {
     case 4: self = .otherVersion
     case 5: self = .notUnderstood
     case 6: self = .done
+    case 8: self = .checkpoints(try CheckpointPage(from: &payload))
     case 7:
       let reason = try ControlRefusal(from: &payload)
       self = .refused(reason, try payload.number())

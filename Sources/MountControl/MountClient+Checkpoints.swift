@@ -28,6 +28,11 @@ public struct ChangeRefused: Error, Equatable, CustomStringConvertible {
     case .noSpace: return "the overlay of \(path) has no space for that; free some, or delete a checkpoint"
     case .keeperFailed: return "\(path): the process that opens files could not do it\(cause); see its log"
     case .tooMany: return "\(path) can have no more checkpoints; delete one"
+    case .busy: return "\(path) waits for its image, and nothing can be done meanwhile; try again"
+    case .stale:
+      return
+        "\(path) was reset, but the kernel may still show some of what it was\(cause); unmount it, and mount it again"
+    case .unrelated: return "\(path) does not lie on checkpoint \(name), so there are no changes since then"
     }
   }
 
@@ -55,6 +60,19 @@ extension MountClient {
 
   /// Who uses the mount, but for this process.
   public var users: [MountUser] { MountUsers(of: [entry.device], besides: []).of(entry.device, isAlive: true) }
+
+  /// All checkpoints, the oldest first.
+  public func checkpoints() throws(ControlError) -> [CheckpointPage.Entry] {
+    var entries: [CheckpointPage.Entry] = []
+    while true {
+      guard case .checkpoints(let page) = try ask(.checkpoints(from: UInt64(entries.count))) else {
+        throw .nonsense(path)
+      }
+      entries += page.entries
+      // As many as nobody would make: it is another who counts.
+      guard page.hasMore, !page.entries.isEmpty, entries.count < 1 << 20 else { return entries }
+    }
+  }
 
   private func change(_ request: ControlRequest, _ name: CheckpointName?) throws {
     switch try ask(request) {

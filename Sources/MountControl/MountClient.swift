@@ -55,7 +55,13 @@ public final class MountClient {
   }
 
   /// What differs from the base, in the disk's order. ``flush()`` before, for what was written by now to be among it.
-  public func changes() -> MountChanges { MountChanges(self) }
+  ///
+  /// - Parameters:
+  ///   - name: of a checkpoint; nil for the disk as it is.
+  ///   - since: an older checkpoint to compare with; nil for the base.
+  public func changes(of name: CheckpointName? = nil, since: CheckpointName? = nil) -> MountChanges {
+    MountChanges(self, name, since)
+  }
 
   /// Asks, and waits for the answer.
   ///
@@ -92,13 +98,17 @@ public final class MountClient {
 /// The changes of a mount one by one, asked for as they are needed. Neighbours are of different kinds.
 public struct MountChanges {
   private let client: MountClient
+  private let name: CheckpointName?
+  private let since: CheckpointName?
   private var page: [DiskChange] = []
   private var index = 0
   private var offset: UInt64? = 0
   private var held: DiskChange?
 
-  init(_ client: MountClient) {
+  init(_ client: MountClient, _ name: CheckpointName?, _ since: CheckpointName?) {
     self.client = client
+    self.name = name
+    self.since = since
   }
 
   /// The next change; nil after the last one.
@@ -123,10 +133,13 @@ public struct MountChanges {
   private mutating func piece() throws(ControlError) -> DiskChange? {
     while index == page.count {
       guard let offset else { return nil }
-      guard case .changes(let answer) = try client.ask(.changes(from: offset)), answer.follows(offset) else {
-        throw .nonsense(client.path)
+      switch try client.ask(.changes(of: name, since: since, from: offset)) {
+      case .changes(let answer) where answer.follows(offset):
+        (page, index, self.offset) = (answer.changes, 0, answer.next)
+      case .refused(.unknownName, _): throw .noCheckpoint(client.path)
+      case .refused(.unrelated, _): throw .unrelated(client.path)
+      default: throw .nonsense(client.path)
       }
-      (page, index, self.offset) = (answer.changes, 0, answer.next)
     }
     defer { index += 1 }
     return page[index]

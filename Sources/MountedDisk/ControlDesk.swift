@@ -13,15 +13,18 @@ internal import Threads
 final class ControlDesk: @unchecked Sendable {
   // SAFETY: what changes is used under `monitor` only.
   private let report: MountReport
+  private let history: DiskHistory
   private let monitor = Monitor()
   private var waiting: [Parked] = []
   private var isOpen = false
+  private var hasToTidy = false
 
   /// Most requests that wait. Each keeps who asks waiting, so there are no more unless somebody wants to be a nuisance.
   private static let mostWaiting = 64
 
-  init(_ report: MountReport) {
+  init(_ report: MountReport, _ history: DiskHistory) {
     self.report = report
+    self.history = history
   }
 
   /// A request that waits for its answer.
@@ -55,6 +58,16 @@ final class ControlDesk: @unchecked Sendable {
     }
   }
 
+  /// Has layers that nobody can reach given up soon.
+  func tidy() {
+    monitor.withLock {
+      // Without a thread, nothing is given up until there is one.
+      try? open()
+      hasToTidy = true
+      monitor.changed()
+    }
+  }
+
   /// Starts the thread, once.
   private func open() throws(Errno) {
     guard !isOpen else { return }
@@ -64,9 +77,15 @@ final class ControlDesk: @unchecked Sendable {
 
   private func serve() {
     while true {
-      let parked = monitor.withLock {
-        while waiting.isEmpty { monitor.wait() }
-        return waiting.removeFirst()
+      let parked: Parked? = monitor.withLock {
+        while waiting.isEmpty, !hasToTidy { monitor.wait() }
+        if !waiting.isEmpty { return waiting.removeFirst() }
+        hasToTidy = false
+        return nil
+      }
+      guard let parked else {
+        history.tidy()
+        continue
       }
       guard let request = parked.request.take() else { continue }
       switch answer(parked.input, parked.mode) {
@@ -87,11 +106,23 @@ final class ControlDesk: @unchecked Sendable {
       }
     }
     guard mode.contains(request.isChange ? .writing : .reading) else { return .failure(.badFileDescriptor) }
-    switch request {
-    case .status: return .success(.status(report.status))
-    case .changes(let offset): return .success(.changes(report.changes(from: offset)))
-    // As a mount that knows nothing of them.
-    case .checkpoint, .deleteCheckpoint, .reset: return .success(.notUnderstood)
+    do throws(DiskHistory.Refused) {
+      return .success(try answer(request))
+    } catch {
+      return .success(.refused(error.reason, error.error?.rawValue ?? 0))
     }
+  }
+
+  private func answer(_ request: ControlRequest) throws(DiskHistory.Refused) -> ControlAnswer {
+    switch request {
+    case .status: return .status(report.status)
+    case .changes(let name, let since, let offset):
+      return .changes(MountReport.changes(from: offset, try history.nextChange(of: name, since: since)))
+    case .checkpoints(let first): return .checkpoints(history.checkpoints(from: first))
+    case .checkpoint(let name): try history.checkpoint(name)
+    case .deleteCheckpoint(let name): try history.delete(name)
+    case .reset(let name, let isForced): try history.reset(to: name, isForced: isForced)
+    }
+    return .done
   }
 }

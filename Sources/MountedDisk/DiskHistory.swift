@@ -2,30 +2,12 @@
 // the one that answers requests for control.
 
 internal import CopyOnWrite
+internal import DiskIO
 internal import Glibc
 internal import ImageFS
 internal import Logging
+internal import MountControl
 internal import SystemPackage
-
-/// Why the history of a mount stays as it is.
-enum HistoryError: Error, Equatable {
-  /// There is a checkpoint of this name.
-  case nameTaken
-  /// There is none of this name.
-  case unknownName
-  /// No checkpoint can have this name.
-  case invalidName
-  /// So many others have the file open or mapped.
-  case inUse(Int)
-  /// Nobody may change this mount.
-  case readOnly
-  /// Requests for the image did not end.
-  case busy
-  /// The overlay has no room, or this process no descriptors, for another layer.
-  case noRoom(Errno)
-  /// The disk was reset, but the kernel may still have some of what it was.
-  case stale(Errno)
-}
 
 /// What a mount was, and may be again.
 final class DiskHistory {
@@ -33,38 +15,41 @@ final class DiskHistory {
   private let fileSystem: ImageFileSystem
   private let questions: KeeperQuestions
   private let isReadOnly: Bool
-  private let logger = Logger(label: "cowmount")
   /// Whether to go on waiting for the keeper.
-  private let isServing: () -> Bool
+  private let isWanted: () -> Bool
+  private let logger = Logger(label: "cowmount")
 
   init(
     _ disk: CowDisk, _ fileSystem: ImageFileSystem, _ questions: KeeperQuestions, isReadOnly: Bool,
-    isServing: @escaping () -> Bool
+    isWanted: @escaping () -> Bool
   ) {
     self.disk = disk
     self.fileSystem = fileSystem
     self.questions = questions
     self.isReadOnly = isReadOnly
-    self.isServing = isServing
+    self.isWanted = isWanted
   }
 
-  /// Longest name of a checkpoint in bytes. A file name has 255, and the exposed file's name is part of it.
-  static let longestName = 200
+  /// Why nothing was done; and where it says more, what the system says.
+  struct Refused: Error, Equatable {
+    let reason: ControlRefusal
+    var error: Errno?
+  }
 
   /// Freezes the disk under a name.
-  func checkpoint(_ name: String) throws(HistoryError) {
-    guard !isReadOnly else { throw .readOnly }
-    guard Self.isName(name), fileSystem.hasRoom(forCheckpoint: name) else { throw .invalidName }
-    guard fileSystem.checkpoint(named: name) == nil else { throw .nameTaken }
-    let checkpoint: Checkpoint
+  func checkpoint(_ name: CheckpointName) throws(Refused) {
+    guard !isReadOnly else { throw Refused(reason: .readOnlyMount) }
+    let name = name.description
+    guard fileSystem.hasRoom(forCheckpoint: name) else { throw Refused(reason: .nameInvalid) }
+    guard fileSystem.checkpoint(named: name) == nil else { throw Refused(reason: .nameTaken) }
     do throws(Errno) {
-      checkpoint = try disk.checkpoint(in: try questions.scratch(isServing))
+      let checkpoint = try disk.checkpoint(in: try questions.scratch(isWanted))
+      // Nobody else adds any.
+      try? fileSystem.add(checkpoint, named: name)
+      logger.info("checkpoint \(name): \(checkpoint.size) bytes, \(checkpoint.writtenBytes) of them written")
     } catch {
-      throw Self.reason(error)
+      throw Self.refused(error)
     }
-    // Nobody else adds any.
-    try? fileSystem.add(checkpoint, named: name)
-    logger.info("checkpoint \(name): \(checkpoint.size) bytes, \(checkpoint.writtenBytes) of them written")
   }
 
   /// Throws away what was written since a checkpoint, or ever.
@@ -72,38 +57,32 @@ final class DiskHistory {
   /// - Parameters:
   ///   - name: the checkpoint; nil for the image.
   ///   - isForced: whether to go ahead where others have the file open.
-  /// - Returns: how many others had it open.
-  func reset(to name: String?, isForced: Bool) throws(HistoryError) -> Int {
-    guard !isReadOnly else { throw .readOnly }
-    var checkpoint: Checkpoint?
-    if let name {
-      checkpoint = fileSystem.checkpoint(named: name)
-      if checkpoint == nil { throw .unknownName }
-    }
+  func reset(to name: CheckpointName?, isForced: Bool) throws(Refused) {
+    guard !isReadOnly else { throw Refused(reason: .readOnlyMount) }
+    let checkpoint = try find(name)
     let others = othersWithFile()
-    guard others == 0 || isForced else { throw .inUse(others) }
+    guard others == 0 || isForced else { throw Refused(reason: .inUse(UInt32(clamping: others))) }
     fileSystem.beginForgetting()
     defer { fileSystem.endForgetting() }
     do throws(Errno) {
-      try disk.reset(to: checkpoint, in: try questions.scratch(isServing))
+      try disk.reset(to: checkpoint, in: try questions.scratch(isWanted))
     } catch {
-      throw Self.reason(error)
+      throw Self.refused(error)
     }
-    logger.info("reset to \(name ?? "the image")")
+    logger.info("reset to \(name?.description ?? "the image")")
     do throws(Errno) {
-      try questions.forget(UInt64(Int64.max), size: disk.size, isServing)
+      try questions.forget(UInt64(Int64.max), size: disk.size, isWanted)
     } catch {
       logger.error("the kernel could not be told of the reset: \(error)")
-      throw .stale(error)
+      throw Refused(reason: .stale, error: error)
     }
     tidy()
-    return others
   }
 
   /// Deletes a checkpoint.
-  func delete(_ name: String) throws(HistoryError) {
-    guard !isReadOnly else { throw .readOnly }
-    guard fileSystem.removeCheckpoint(named: name) else { throw .unknownName }
+  func delete(_ name: CheckpointName) throws(Refused) {
+    guard !isReadOnly else { throw Refused(reason: .readOnlyMount) }
+    guard fileSystem.removeCheckpoint(named: name.description) else { throw Refused(reason: .unknownName) }
   }
 
   /// Gives up what nobody can reach any more.
@@ -116,6 +95,42 @@ final class DiskHistory {
     }
   }
 
+  // MARK: Looking
+
+  /// The checkpoints from one on.
+  func checkpoints(from first: UInt64) -> CheckpointPage {
+    let all = fileSystem.checkpointList
+    let shown = all.dropFirst(Int(clamping: first)).prefix(CheckpointPage.limit)
+    let now = time(nil)
+    let entries = shown.compactMap { info in
+      CheckpointName(info.name).map { name in
+        CheckpointPage.Entry(
+          name: name, size: info.size, written: info.writtenBytes, age: UInt64(max(0, now - info.created.seconds)),
+          isBelow: info.isBelow)
+      }
+    }
+    return CheckpointPage(entries, hasMore: Int(clamping: first) + shown.count < all.count)
+  }
+
+  /// What of the disk, or of a checkpoint, was changed since another, from a place on.
+  func nextChange(
+    of name: CheckpointName?, since: CheckpointName?
+  ) throws(Refused) -> (_ offset: UInt64, _ effort: Int) -> CowDisk.ChangeSearch {
+    let older = try find(since)
+    guard let checkpoint = try find(name) else {
+      if let older, !disk.liesOn(older) { throw Refused(reason: .unrelated) }
+      return { [disk] in disk.nextChange(from: $0, effort: $1, since: older) }
+    }
+    if let older, !checkpoint.liesOn(older) { throw Refused(reason: .unrelated) }
+    return { checkpoint.nextChange(from: $0, effort: $1, since: older) }
+  }
+
+  private func find(_ name: CheckpointName?) throws(Refused) -> Checkpoint? {
+    guard let name else { return nil }
+    guard let checkpoint = fileSystem.checkpoint(named: name.description) else { throw Refused(reason: .unknownName) }
+    return checkpoint
+  }
+
   /// How many besides the asker have the file open. The kernel tells of a close after close(2) has returned, so it is given a
   /// moment.
   private func othersWithFile() -> Int {
@@ -123,13 +138,12 @@ final class DiskHistory {
     return max(0, fileSystem.openCount - 1)
   }
 
-  /// Whether a checkpoint may have this name: a part of a file name that can be typed and printed.
-  static func isName(_ name: String) -> Bool {
-    !name.isEmpty && name.utf8.count <= longestName && name != "." && name != ".."
-      && name.unicodeScalars.allSatisfy { $0 != "/" && $0 != "@" && $0.properties.generalCategory != .control }
-  }
-
-  private static func reason(_ error: Errno) -> HistoryError {
-    error == .resourceBusy ? .busy : .noRoom(error)
+  private static func refused(_ error: Errno) -> Refused {
+    switch error {
+    case .resourceBusy: Refused(reason: .busy)
+    case .noSpace, .diskQuotaExceeded: Refused(reason: .noSpace, error: error)
+    case .tooManyOpenFiles, .noMemory: Refused(reason: .tooMany, error: error)
+    default: Refused(reason: .keeperFailed, error: error)
+    }
   }
 }

@@ -66,12 +66,16 @@ struct MountReport: Sendable {
   /// Runs of blocks that are looked at for one answer: few enough that others need not wait for long.
   private static let effort = 1 << 16
 
-  /// What differs from the base from a place on, as much as an answer has room for.
-  func changes(from offset: UInt64) -> ChangePage {
+  /// What was changed from a place on, as much as an answer has room for.
+  ///
+  /// - Parameter search: looks for the next change from an offset on, with so much effort.
+  static func changes(
+    from offset: UInt64, _ search: (_ offset: UInt64, _ effort: Int) -> CowDisk.ChangeSearch
+  ) -> ChangePage {
     var page = ChangePage([], next: offset)
-    var effort = Self.effort
+    var effort = effort
     while let position = page.next, page.changes.count < ChangePage.limit, effort > 0 {
-      switch disk.nextChange(from: position, effort: effort) {
+      switch search(position, effort) {
       case .change(let change):
         page.changes.append(DiskChange(change.bytes, change.isZeroed ? .zeroed : .written))
         page.next = change.bytes.upperBound

@@ -78,8 +78,11 @@ struct MountServer {
         settings: settings, overlay: overlay, limit: limit, whole: whole, format: format,
         lock: source.lock(settings.source),
         image: image, disk: disk, fileSystem: fileSystem, counts: counts, conditions: conditions)
-      let desk = ControlDesk(report)
+      let history = DiskHistory(
+        disk, fileSystem, questions, isReadOnly: settings.isReadOnly, isWanted: { [session] in !session.isStopping })
+      let desk = ControlDesk(report, history)
       fileSystem.attach { desk.take($0, $1) }
+      fileSystem.attach(afterDeletion: desk.tidy)
     }
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")

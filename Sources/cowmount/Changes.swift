@@ -8,14 +8,17 @@ internal import MountedDisk
 struct Changes: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "List what was changed in a mount.",
-    usage: "cowmount changes [--json] [--partitions] <mountpoint>",
+    usage: "cowmount changes [--since <name>] [--json] [--partitions] <mountpoint>[@<name>]",
     discussion: """
       Each line is a run of bytes that were written, or that are zeros where the image has something else. Who may read \
-      the file may ask.
+      the file may ask. With @<name> behind the mountpoint, it is about that checkpoint instead of the disk as it is.
       """)
 
   @OptionGroup
   var target: MountArgument
+
+  @Option(name: .long, help: ArgumentHelp("The checkpoint to compare with. (default: the image)", valueName: "name"))
+  var since: CheckpointName?
 
   @Flag(name: .long, help: "Print JSON.")
   var json = false
@@ -24,22 +27,23 @@ struct Changes: ParsableCommand {
   var partitions = false
 
   func run() throws {
-    let client = try target.open(for: .looking)
+    let (client, checkpoint) = try target.openState()
     try client.flush()
+    let changes = client.changes(of: checkpoint, since: since)
     if partitions {
-      try printSums(client)
+      try printSums(client, changes)
     } else if json {
-      try printJSON(client)
+      try printJSON(changes)
     } else {
-      try printLines(client)
+      try printLines(changes)
     }
   }
 
   // MARK: Runs
 
-  private func printLines(_ client: MountClient) throws(ControlError) {
+  private func printLines(_ all: MountChanges) throws(ControlError) {
     var total = ChangeTotal()
-    var changes = client.changes()
+    var changes = all
     while let change = try changes.next() {
       if total.isEmpty { print(Self.line("OFFSET", "LENGTH", "CHANGE")) }
       total.add(change.kind, change.length)
@@ -53,9 +57,9 @@ struct Changes: ParsableCommand {
     return "\(columns[0]) \(columns[1])  \(kind)"
   }
 
-  private func printJSON(_ client: MountClient) throws(ControlError) {
+  private func printJSON(_ all: MountChanges) throws(ControlError) {
     var total = ChangeTotal()
-    var changes = client.changes()
+    var changes = all
     print("{\n  \"changes\": [", terminator: "")
     while let change = try changes.next() {
       let separator = total.isEmpty ? "" : ","
@@ -77,9 +81,9 @@ struct Changes: ParsableCommand {
 
   // MARK: Sums
 
-  private func printSums(_ client: MountClient) throws {
+  private func printSums(_ client: MountClient, _ all: MountChanges) throws {
     var sums = PartitionSums(try PartitionLook.partitions(of: client))
-    var changes = client.changes()
+    var changes = all
     while let change = try changes.next() { sums.add(change) }
     if json {
       print(sums.json.text)

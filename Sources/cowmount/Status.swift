@@ -20,12 +20,15 @@ struct Status: ParsableCommand {
   func run() throws {
     let client = try target.open(for: .looking)
     let status = try client.status()
+    let checkpoints = try client.checkpoints()
     let file = client.filePath?.carrier ?? target.mount
     if json {
       let place: [(String, JSON)] = [("mountpoint", .string(client.mountpoint.carrier)), ("file", .string(file))]
-      print(JSON.object(place + status.json).text)
+      let history: [(String, JSON)] = [("checkpoints", .array(checkpoints.map(\.json)))]
+      print(JSON.object(place + status.json + history).text)
     } else {
       for line in Self.lines(status, file) { print(line.printable) }
+      for checkpoint in checkpoints { print(checkpoint.line.printable) }
     }
   }
 
@@ -52,6 +55,20 @@ struct Status: ParsableCommand {
   }
 
   private static func size(_ bytes: UInt64) -> String { "\(bytes) bytes (\(humanSize(bytes)))" }
+}
+
+extension CheckpointPage.Entry {
+  fileprivate var line: String {
+    "  @\(name)  \(humanSize(written)) written of \(humanSize(size)), \(humanTime(age)) ago"
+      + (isBelow ? "" : ", on another branch")
+  }
+
+  fileprivate var json: JSON {
+    .object([
+      ("name", .string("\(name)")), ("size", .number(size)), ("written", .number(written)), ("age", .number(age)),
+      ("below", .bool(isBelow)),
+    ])
+  }
 }
 
 extension MountStatus {

@@ -32,7 +32,14 @@ import Testing
   private static let answers: [ControlAnswer] =
     [
       .status(full), .status(bare), .changes(ChangePage([], next: nil)), .failed(28), .otherVersion, .notUnderstood,
-      .done,
+      .done, .checkpoints(CheckpointPage([], hasMore: false)),
+      .checkpoints(
+        CheckpointPage(
+          (0..<UInt64(CheckpointPage.limit)).compactMap { index in
+            CheckpointName(String(repeating: "x", count: 200)).map {
+              CheckpointPage.Entry(name: $0, size: .max, written: index, age: 9, isBelow: index % 2 == 0)
+            }
+          }, hasMore: true)),
       .changes(
         ChangePage(
           (0..<UInt64(ChangePage.limit)).map {
@@ -45,11 +52,15 @@ import Testing
     let changes = names.flatMap { name -> [ControlRequest] in
       [.checkpoint(name), .deleteCheckpoint(name), .reset(to: name, isForced: true)]
     }
-    return [.status, .changes(from: 0), .changes(from: .max), .reset(to: nil, isForced: false)] + changes
+    let looks: [ControlRequest] = [
+      .changes(from: 0), .changes(from: .max), .changes(of: names[0], since: names[1], from: 5), .checkpoints(from: 3),
+    ]
+    return [.status, .reset(to: nil, isForced: false)] + looks + changes
   }()
 
   private static let refusals: [ControlRefusal] = [
     .nameTaken, .unknownName, .nameInvalid, .inUse(0), .inUse(7), .readOnlyMount, .noSpace, .keeperFailed, .tooMany,
+    .busy, .stale, .unrelated,
   ]
 
   private func answer(_ bytes: some Collection<UInt8>) throws -> ControlAnswer? {

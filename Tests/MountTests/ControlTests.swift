@@ -6,7 +6,9 @@ import Glibc
 import Testing
 
 /// Runs a command about a mount, and gives what it prints.
-func control(_ arguments: String...) async throws -> String {
+func control(_ arguments: String...) async throws -> String { try await control(arguments) }
+
+func control(_ arguments: [String]) async throws -> String {
   let result = try await attempt(Host.cowmount, arguments)
   guard result.succeeded else { throw CommandFailure(result: result) }
   #expect(result.errors.isEmpty, "\(result)")
