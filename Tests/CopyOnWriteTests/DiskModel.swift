@@ -8,6 +8,7 @@
 struct DiskModel {
   private let blockSize: Int
   private let baseHoles: [Range<Int>]
+  private let baseSize: Int
   private var visibleBase: Int
   /// States of the disk's blocks; the last may be a part of one.
   private var states: [BlockState]
@@ -29,6 +30,7 @@ struct DiskModel {
   init(base: [UInt8], holes: [Range<Int>], blockSize: Int) {
     self.blockSize = blockSize
     baseHoles = holes
+    baseSize = base.count
     visibleBase = base.count
     bytes = base
     states = []
@@ -106,6 +108,34 @@ struct DiskModel {
     case .zero: false
     case .unallocated, .cached: offset < visibleBase && !baseHoles.contains { $0.contains(offset) }
     }
+  }
+
+  // MARK: What was changed
+
+  /// What became of a byte of the base: whether it is zeroed, else written; nil where it is what it was.
+  private func isZeroed(_ offset: Int) -> Bool? {
+    switch states[offset / blockSize] {
+    case .allocated: false
+    case .zero: true
+    case .unallocated, .cached: offset >= visibleBase && offset < baseSize ? true : nil
+    }
+  }
+
+  /// The runs of bytes that were changed in one way.
+  var changes: [CowDisk.Change] {
+    var changes: [CowDisk.Change] = []
+    var position = 0
+    while position < size {
+      let kind = isZeroed(position)
+      let start = position
+      while position < size, isZeroed(position) == kind {
+        position = min(nextBorder(after: position), baseSize > position ? baseSize : .max)
+      }
+      if let kind {
+        changes.append(CowDisk.Change(bytes: UInt64(start)..<UInt64(min(position, size)), isZeroed: kind))
+      }
+    }
+    return changes
   }
 
   /// The extent that a byte is in.

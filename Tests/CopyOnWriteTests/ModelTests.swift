@@ -216,6 +216,8 @@ private struct RandomProgram {
   private func checkAll(after what: String) throws {
     try disk.expectSound("\(what); \(name)")
     try compare(0..<model.size, after: what)
+    let changes = disk.changes()
+    try #require(changes == model.changes, "\(what); \(name)")
     var place = 0
     while place < model.size {
       let extent = try disk.extent(at: UInt64(place))
