@@ -50,6 +50,34 @@ public struct AttributeChanges: OptionSet, Sendable {
   public static let changeTime = AttributeChanges(rawValue: FUSE_SET_ATTR_CTIME)
 }
 
+/// What a file was opened for.
+public struct OpenMode: OptionSet, Sendable {
+  /// One bit for each.
+  public let rawValue: UInt8
+
+  /// Creates the set from its bits.
+  public init(rawValue: UInt8) {
+    self.rawValue = rawValue
+  }
+
+  /// Reading.
+  public static let reading = OpenMode(rawValue: 1)
+  /// Writing.
+  public static let writing = OpenMode(rawValue: 2)
+}
+
+/// An ioctl(2) on an open file.
+public struct ControlCall {
+  /// Its number, which says how many bytes come with it (ioctl(2)).
+  public let command: UInt32
+  /// What came with it. Valid during the call.
+  public let input: UnsafeRawBufferPointer
+  /// What the caller opened the file for.
+  public let mode: OpenMode
+  /// Most bytes of an answer.
+  public let room: Int
+}
+
 /// What statfs(2) tells, in units of ``unit`` bytes.
 public struct FileSystemStatistics: Sendable {
   /// Bytes a unit.
@@ -130,6 +158,12 @@ open class FileSystem: @unchecked Sendable {
   /// lseek(2) with SEEK_DATA or SEEK_HOLE. Pages that the kernel has not written back yet are unknown here.
   open func seek(_ request: consuming Request, inode: UInt64, offset: UInt64, whence: CInt) {
     request.fail(.invalidArgument)
+  }
+
+  /// ioctl(2). The caller may be anybody who can open the file, and the bytes are the caller's. May be answered later, by
+  /// another thread, and then keeps no worker from its work.
+  open func control(_ request: consuming Request, inode: UInt64, _ call: ControlCall) {
+    request.fail(.inappropriateIOCTLForDevice)
   }
 
   /// statfs(2).

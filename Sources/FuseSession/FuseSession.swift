@@ -152,4 +152,7 @@ public final class FuseSession {
   public func kernelCache(ask: @escaping KernelCache.Ask) -> KernelCache? {
     state.map { KernelCache(state: $0, ask: ask) }
   }
+
+  /// What is asked of the mount, once it is served.
+  public var requestCounts: RequestCounts? { state?.requestCounts }
 }

@@ -22,17 +22,19 @@ func makeOperations() -> fuse_lowlevel_ops {
   }
   operations.setattr = { request, inode, new, changes, _ in
     guard let new else { return }
-    withFileSystem(request) {
+    withFileSystem(request, .attributes) {
       $0.setAttributes(
         $1, inode: inode, to: InodeAttributes(new.pointee, inode: inode), changes: AttributeChanges(rawValue: changes))
     }
   }
   operations.open = { request, _, info in
     guard let request, let info else { return }
-    let isWriter = info.pointee.flags & O_ACCMODE != O_RDONLY
+    Worker.belongings.tally.count(.other, bytes: 0)
+    let mode = OpenMode(flags: info.pointee.flags)
+    let isWriter = mode.contains(.writing)
     let state = SessionState.from(fuse_req_userdata(request))
-    // A flush comes with nothing else that tells who it is from.
-    info.pointee.fh = isWriter ? writerHandle : 0
+    // A flush comes with nothing else that tells who it is from, and neither does a request for control.
+    info.pointee.fh = UInt64(mode.rawValue)
     if isWriter {
       state._withUnsafeGuaranteedRef {
         $0.requestMemory.expectWrites()
@@ -46,6 +48,7 @@ func makeOperations() -> fuse_lowlevel_ops {
   }
   operations.release = { request, _, info in
     guard let request, let info else { return }
+    Worker.belongings.tally.count(.other, bytes: 0)
     if info.pointee.flags & O_ACCMODE != O_RDONLY {
       SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef {
         _ = $0.writers.subtract(1, ordering: .acquiringAndReleasing)
@@ -56,47 +59,65 @@ func makeOperations() -> fuse_lowlevel_ops {
   }
   operations.flush = { request, _, info in
     guard let request, let info else { return }
-    guard info.pointee.fh == writerHandle else { return Request(request).succeed() }
+    Worker.belongings.tally.count(.other, bytes: 0)
+    guard OpenMode(handle: info.pointee.fh).contains(.writing) else { return Request(request).succeed() }
     let owed = SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { $0.heldBack.take() }
     if let owed { Request(request).fail(owed) } else { Request(request).succeed() }
   }
   operations.readdir = { request, inode, size, offset, _ in
     withFileSystem(request) {
-      $0.readDirectory($1, inode: inode, from: Int(offset), size: size, answer: Worker.answerBuffer)
+      $0.readDirectory($1, inode: inode, from: Int(offset), size: size, answer: Worker.belongings.answer)
     }
   }
   operations.read = { request, inode, size, offset, _ in
-    withFileSystem(request) {
-      $0.read($1, inode: inode, offset: UInt64(offset), size: size, answer: Worker.answerBuffer)
+    withFileSystem(request, .read, bytes: size) {
+      $0.read($1, inode: inode, offset: UInt64(offset), size: size, answer: Worker.belongings.answer)
     }
   }
   operations.write = { request, inode, bytes, count, offset, info in
     let wasHeldBack = info?.pointee.writepage == 1
-    withFileSystem(request) {
+    withFileSystem(request, .write, bytes: count) {
       $0.write(
         $1, inode: inode, offset: UInt64(offset), bytes: UnsafeRawBufferPointer(start: bytes, count: count),
         wasHeldBack: wasHeldBack)
     }
   }
   operations.fallocate = { request, inode, mode, offset, count, _ in
-    withFileSystem(request) {
+    withFileSystem(request, .allocate, bytes: Int(count)) {
       $0.allocate($1, inode: inode, mode: mode, offset: UInt64(offset), count: UInt64(count))
     }
   }
   operations.lseek = { request, inode, offset, whence, _ in
     guard offset >= 0 else { return refuse(request, .noSuchAddressOrDevice) }
-    withFileSystem(request) { $0.seek($1, inode: inode, offset: UInt64(offset), whence: whence) }
+    withFileSystem(request, .seek) { $0.seek($1, inode: inode, offset: UInt64(offset), whence: whence) }
   }
   operations.statfs = { request, _ in
     withFileSystem(request) { $0.statistics($1) }
   }
-  operations.ioctl = { request, _, _, _, _, _, _, _, _ in refuse(request, .inappropriateIOCTLForDevice) }
+  operations.ioctl = { request, inode, command, _, info, _, input, count, room in
+    guard let info else { return refuse(request, .inappropriateIOCTLForDevice) }
+    let call = ControlCall(
+      command: command, input: UnsafeRawBufferPointer(start: input, count: count),
+      mode: OpenMode(handle: info.pointee.fh), room: room)
+    withFileSystem(request, .control) { $0.control($1, inode: inode, call) }
+  }
   refuseChangesOfTheTree(&operations)
   return operations
 }
 
-/// What the kernel knows a file by that is open for writing.
-private let writerHandle: UInt64 = 1
+extension OpenMode {
+  /// What open(2) was told.
+  fileprivate init(flags: CInt) {
+    switch flags & O_ACCMODE {
+    case O_RDONLY: self = .reading
+    case O_WRONLY: self = .writing
+    default: self = [.reading, .writing]
+    }
+  }
+
+  /// What the kernel was told to know the open file by.
+  fileprivate init(handle: UInt64) { self.init(rawValue: UInt8(truncatingIfNeeded: handle)) }
+}
 
 /// The tree is fixed: one file.
 private func refuseChangesOfTheTree(_ operations: inout fuse_lowlevel_ops) {
@@ -116,8 +137,12 @@ private func refuse(_ request: fuse_req_t?, _ error: Errno) {
 }
 
 @inline(__always)
-private func withFileSystem(_ request: fuse_req_t?, _ body: (FileSystem, consuming Request) -> Void) {
+private func withFileSystem(
+  _ request: fuse_req_t?, _ kind: RequestKind = .other, bytes: Int = 0,
+  _ body: (FileSystem, consuming Request) -> Void
+) {
   guard let request else { return }
+  Worker.belongings.tally.count(kind, bytes: bytes)
   // SAFETY: the session holds its state, and that the file system, until its last worker has ended.
   SessionState.from(fuse_req_userdata(request))._withUnsafeGuaranteedRef { body($0.fileSystem, Request(request)) }
 }

@@ -9,13 +9,13 @@ import Glibc
 import SystemPackage
 
 /// Where a path led.
-struct PathWalk: ~Copyable {
+public struct PathWalk: ~Copyable, Sendable {
   /// The directory that has the place.
-  let parent: File
+  public let parent: File
   /// The place, never a symbolic link. What is mounted there is the place.
-  let place: File
+  public let place: File
   /// What the directory calls it.
-  let name: FilePath
+  public let name: FilePath
 
   /// Most symbolic links on the way, as in the kernel (path_resolution(7)).
   private static let mostLinks = 40
@@ -23,7 +23,7 @@ struct PathWalk: ~Copyable {
   /// Follows `path`.
   ///
   /// - Throws: ``PathWalkError`` that says where it ends.
-  init(_ path: FilePath) throws(PathWalkError) {
+  public init(_ path: FilePath) throws(PathWalkError) {
     self = try Self.walk(path, again: true)
   }
 
@@ -105,7 +105,7 @@ struct PathWalk: ~Copyable {
 }
 
 /// Why a path leads nowhere.
-enum PathWalkError: Error, Equatable {
+public enum PathWalkError: Error, Equatable {
   /// A system call says so.
   case unusable(Errno)
   /// It goes through a symbolic link of somebody else.

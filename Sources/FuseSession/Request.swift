@@ -7,7 +7,8 @@ import Glibc
 import SystemPackage
 
 /// A request that waits for its answer.
-public struct Request: ~Copyable {
+public struct Request: ~Copyable, @unchecked Sendable {
+  // SAFETY: libfuse answers a request on whatever thread has it, and it has one owner.
   private let raw: fuse_req_t
 
   /// How long the kernel may trust names and attributes without asking again, in seconds. Nobody but the kernel changes
@@ -97,6 +98,12 @@ public struct Request: ~Copyable {
   /// Answers a seek for data or a hole.
   public consuming func reply(offset: UInt64) {
     fuse_reply_lseek(raw, off_t(offset))
+    discard self
+  }
+
+  /// Answers an ioctl with bytes, no more than it has room for.
+  public consuming func reply(control bytes: [UInt8]) {
+    fuse_reply_ioctl(raw, 0, bytes, bytes.count)
     discard self
   }
 

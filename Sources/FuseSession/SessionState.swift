@@ -28,6 +28,8 @@ final class SessionState: Sendable {
   let wakesOnRequest = Atomic(false)
   /// How often the file is open for writing.
   let writers = Atomic(0)
+  /// What was asked so far.
+  let requestCounts = RequestCounts()
   /// What the kernel was told of writes that it had held back and that failed.
   let heldBack = HeldBackErrors()
   /// Workers that serve.

@@ -99,13 +99,16 @@ extension File {
   func unmount() -> Bool {
     if link.withPlatformString({ umount2($0, CInt(MNT_DETACH)) }) == 0 { return true }
     guard let path else { return false }
-    return Fusermount.unmount(path)
+    return Fusermount.unmount(path, isLazy: true)
   }
 }
 
 /// The program that mounts and unmounts for ordinary users.
-enum Fusermount {
-  static func unmount(_ path: FilePath) -> Bool {
+public enum Fusermount {
+  /// Unmounts; lazily, so that what is in use stays for those who use it, or not at all where it is in use.
+  ///
+  /// - Returns: whether that worked.
+  public static func unmount(_ path: FilePath, isLazy: Bool) -> Bool {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -114,7 +117,8 @@ enum Fusermount {
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     return path.withPlatformString { path in
-      var words: [UnsafeMutablePointer<CChar>?] = ["fusermount3", "-u", "-z", "-q", "--"].map { (word: String) in
+      var words: [UnsafeMutablePointer<CChar>?] = (["fusermount3", "-u"] + (isLazy ? ["-z"] : []) + ["-q", "--"]).map {
+        (word: String) in
         strdup(word)
       }
       words += [strdup(path), nil]

@@ -40,12 +40,19 @@ struct Worker {
     sigaction(interrupt, &action, nil)
   }
 
-  /// The calling worker's memory. Only within a callback of libfuse.
-  static var answerBuffer: AnswerBuffer {
+  /// What the calling worker has. Only within a callback of libfuse.
+  @inline(__always)
+  static var belongings: WorkerBelongings {
     guard let pointer = clinux_thread_pointer() else { preconditionFailure("not a worker thread") }
     // SAFETY: serve() set the pointer to a value that outlives all callbacks on this thread.
-    return pointer.assumingMemoryBound(to: AnswerBuffer.self).pointee
+    return pointer.assumingMemoryBound(to: WorkerBelongings.self).pointee
   }
+}
+
+/// What callbacks find of their worker.
+struct WorkerBelongings {
+  let answer: AnswerBuffer
+  let tally: RequestTally
 }
 
 /// What a worker thread owns.
@@ -56,6 +63,7 @@ private final class Context: @unchecked Sendable {
   private let state: SessionState
   private let bytes: LazyMemory
   private let vectors: LazyMemory
+  private let tally = RequestTally()
 
   private static let vectorCount = 1024
 
@@ -69,18 +77,20 @@ private final class Context: @unchecked Sendable {
     self.state = state
     self.bytes = bytes
     self.vectors = vectors
+    state.requestCounts.add(tally)
   }
 
   func serve() {
-    var answer = AnswerBuffer(
+    let answer = AnswerBuffer(
       bytes: UnsafeMutableRawBufferPointer(start: bytes.address, count: AnswerBuffer.size),
       vectors: UnsafeMutableBufferPointer(
         start: vectors.address.bindMemory(to: iovec.self, capacity: Self.vectorCount), count: Self.vectorCount))
+    var belongings = WorkerBelongings(answer: answer, tally: tally)
     var interrupt = sigset_t()
     sigemptyset(&interrupt)
     sigaddset(&interrupt, Worker.interrupt)
     pthread_sigmask(SIG_UNBLOCK, &interrupt, nil)
-    withUnsafeMutablePointer(to: &answer) {
+    withUnsafeMutablePointer(to: &belongings) {
       clinux_set_thread_pointer($0)
       serveRequests()
       clinux_set_thread_pointer(nil)

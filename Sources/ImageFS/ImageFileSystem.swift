@@ -25,6 +25,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   private let directoryAttributes: Mutex<InodeAttributes>?
   let problems = ProblemLog()
   private let cache = Mutex<KernelCache?>(nil)
+  private let controller = Mutex<Controller?>(nil)
 
   /// Creates the file system.
   ///
@@ -59,6 +60,15 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   public func attach(_ cache: KernelCache) {
     if !isReadOnly { self.cache.withLock { $0 = cache } }
   }
+
+  /// Answers an ioctl on the file, then or later.
+  public typealias Controller = @Sendable (consuming Request, ControlCall) -> Void
+
+  /// Has somebody answer to control, once there is a session.
+  public func attach(_ controller: @escaping Controller) { self.controller.withLock { $0 = controller } }
+
+  /// Requests that failed, and one of the last of them in words.
+  public var failures: (count: UInt64, last: String?) { problems.failures }
 
   /// The kernel's cache, where it may hold writes back.
   var kernelCache: KernelCache? { cache.withLock { $0 } }
@@ -179,6 +189,13 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
 
   public override func seek(_ request: consuming Request, inode: UInt64, offset: UInt64, whence: CInt) {
     serveSeek(request, inode: inode, offset: offset, whence: whence)
+  }
+
+  public override func control(_ request: consuming Request, inode: UInt64, _ call: ControlCall) {
+    guard inode == fileInode, let controller = controller.withLock({ $0 }) else {
+      return request.fail(.inappropriateIOCTLForDevice)
+    }
+    controller(request, call)
   }
 
   public override func statistics(_ request: consuming Request) {

@@ -8,6 +8,7 @@
 #include "FaultGuard.h"
 #include "Files.h"
 #include "Messages.h"
+#include "Mounts.h"
 #include "Process.h"
 #include "Server.h"
 
