@@ -1,9 +1,9 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Imports point one way: cowmount → MountedDisk → {kinds of image, ImageFS} → {CopyOnWrite, FuseSession} → DiskIO →
-// {Threads, CLinux}. A kind of image sees Images, which says what an image is, and what is below that. Each library that
-// reads what comes from outside is seen by one kind: only FuseSession sees libfuse, and only NbdImages libnbd.
+// Imports point one way: cowmount → MountedDisk → {kinds of image, ImageFS, MountControl} → {CopyOnWrite, FuseSession} →
+// DiskIO → {Threads, CLinux}. A kind of image sees Images, which says what an image is, and what is below that. Each library
+// that reads what comes from outside is seen by one kind: only FuseSession sees libfuse, and only NbdImages libnbd.
 
 let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
@@ -66,17 +66,19 @@ let package = Package(
       name: "ImageFS", dependencies: ["CLinux", "CopyOnWrite", "FuseSession", "DiskIO", system, logging],
       swiftSettings: besideLibfuse),
     .target(
+      name: "MountControl", dependencies: ["CLinux", "DiskIO", "FuseSession", "Threads", system], swiftSettings: strict),
+    .target(
       name: "MountedDisk",
       dependencies: [
-        "CLinux", "CompressedImages", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", "Images", "NbdImages",
-        "PartitionTables", "Threads", "VirtualDisks", logging, system,
+        "CLinux", "CompressedImages", "CopyOnWrite", "DiskIO", "FuseSession", "ImageFS", "Images", "MountControl",
+        "NbdImages", "PartitionTables", "Threads", "VirtualDisks", logging, system,
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "cowmount",
       dependencies: [
-        "CompressedImages", "CopyOnWrite", "DiskIO", "Images", "MountedDisk", "NbdImages", "PartitionTables",
-        "VirtualDisks", arguments, system,
+        "CompressedImages", "CopyOnWrite", "DiskIO", "Images", "MountControl", "MountedDisk", "NbdImages",
+        "PartitionTables", "VirtualDisks", arguments, system,
       ],
       swiftSettings: strict),
     .target(name: "CConfinementProbe", dependencies: ["CLinux"], path: "Tests/CConfinementProbe"),
@@ -109,8 +111,8 @@ let package = Package(
     .testTarget(
       name: "CommandTests",
       dependencies: [
-        "cowmount", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "Images", "MountedDisk", "NbdImages", arguments,
-        logging, system,
+        "cowmount", "CLinux", "CopyOnWrite", "DiskIO", "FuseSession", "Images", "MountControl", "MountedDisk",
+        "NbdImages", "TestSupport", arguments, logging, system,
       ],
       swiftSettings: besideLibfuse),
     .testTarget(

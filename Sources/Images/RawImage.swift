@@ -9,6 +9,8 @@ public final class RawImage: Image {
   private let file: File
   /// For reading past the page cache, where that is wanted and possible.
   private let direct: DirectFile?
+  /// Whether those who write to it are locked out; not where its file system has no locks.
+  public let isLocked: Bool
   /// Whether the file may have holes; where it has none, extents need no system call.
   private let mayHaveHoles: Bool
 
@@ -60,8 +62,9 @@ public final class RawImage: Image {
       self.size = size
       mayHaveHoles = status.kind == .regular && size > 0 && ((try? file.nextHole(from: 0)) ?? size) < size
       // A file system without such locks has no QEMU that holds one.
-      let isFree = (try? file.lockForReading()) ?? true
-      guard isFree || sharesWithWriters else { throw ImageError.inUse(path) }
+      let isFree = try? file.lockForReading()
+      isLocked = isFree == true
+      guard isFree ?? true || sharesWithWriters else { throw ImageError.inUse(path) }
       if !sharesWithWriters, let writer = ImageWriter.of(file, at: resolved) {
         throw ImageError.written(path, by: writer)
       }

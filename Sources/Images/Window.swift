@@ -13,6 +13,9 @@ public final class Window: Image {
   /// How many bytes are the base's; the rest is a hole.
   private let shown: UInt64
 
+  /// Which bytes of the base are shown.
+  public var part: Range<UInt64> { start..<start + shown }
+
   /// Size of the window in bytes.
   public let size: UInt64
 

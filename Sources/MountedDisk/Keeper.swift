@@ -208,7 +208,7 @@ public enum ImageLook {
     try keeper.start(keeping: [], standard: true) { source, link in
       looking(link) {
         switch try source.open(settings, link: link) {
-        case .image(let image):
+        case .image(let image, _):
           try work(image)
           fflush(nil)
           link.send(.over(hasFailed: false))

@@ -7,6 +7,7 @@ internal import Glibc
 internal import ImageFS
 internal import Images
 internal import Logging
+internal import MountControl
 internal import SystemPackage
 internal import VirtualDisks
 
@@ -46,8 +47,9 @@ struct MountServer {
 
   private func serve(_ link: KeeperLink) throws -> CInt {
     let whole: any Image
+    let format: SourceFormat
     switch try source.open(settings.source, link: link, scratch: decompressed, limit: limit ?? .max) {
-    case .image(let image): whole = image
+    case .image(let image, let its): (whole, format) = (image, its)
     case .virtualDisk(let format):
       link.send(.virtualDisk(format))
       return 0
@@ -66,10 +68,19 @@ struct MountServer {
     else {
       return 1
     }
-    var watch = Watch(image: image, disk: disk)
+    let conditions = MountConditions()
+    var watch = Watch(image: image, disk: disk, conditions: conditions)
     try session.serve(fileSystem, on: device, threads: threads(for: image)) { watch.look() }
     let writeBacks = WriteBacks(link)
     if let cache = session.kernelCache(ask: writeBacks.ask) { fileSystem.attach(cache) }
+    if let counts = session.requestCounts {
+      let report = MountReport(
+        settings: settings, overlay: overlay, limit: limit, whole: whole, format: format,
+        lock: source.lock(settings.source),
+        image: image, disk: disk, fileSystem: fileSystem, counts: counts, conditions: conditions)
+      let desk = ControlDesk(report)
+      fileSystem.attach { desk.take($0, $1) }
+    }
     let logger = Logger(label: "cowmount")
     logger.info("\(image.source) is writable at \(mountpoint.path), \(disk.size) bytes")
     let prefetch = settings.copies.prefetches ? Prefetch(disk, of: image) : nil
@@ -120,7 +131,7 @@ struct MountServer {
     let directory = InodeAttributes.directory(
       inode: rootInode, permissions: mountpoint.permissions, user: mountpoint.user, group: mountpoint.group, time: time)
     let file = InodeAttributes.file(
-      inode: mountpoint.isDirectory ? rootInode + 1 : rootInode, permissions: owner.permissions, user: owner.user,
+      inode: mountpoint.isDirectory ? exposedFileInode : rootInode, permissions: owner.permissions, user: owner.user,
       group: owner.group, time: time)
     let fileSystem = ImageFileSystem(
       disk, name: name, file: file, directory: mountpoint.isDirectory ? directory : nil,

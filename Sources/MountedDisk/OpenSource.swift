@@ -12,8 +12,8 @@ internal import VirtualDisks
 
 /// What looking at a source may bring.
 enum OpenedSource {
-  /// An image.
-  case image(any Image)
+  /// An image, and the format of what it is in.
+  case image(any Image, SourceFormat)
   /// A virtual disk, for which the keeper has to start a server.
   case virtualDisk(VirtualDiskFormat)
 }
@@ -32,13 +32,13 @@ extension HeldSource {
     client.report = { logger.warning("\($0)") }
     switch self {
     case .handedOver: preconditionFailure("only a source that is held is looked at")
-    case .server(let uri): return .image(try NbdImage(uri: uri.text, options: client))
+    case .server(let uri): return .image(try NbdImage(uri: uri.text, options: client), .file(.raw))
     case .started(let server):
       let image = try server.open(options: client)
       if case .file(let path) = settings.location {
         logger.info("\(path) is served by qemu-nbd: \(image.size) bytes")
       }
-      return .image(image)
+      return .image(image, server.format.map { .disk($0) } ?? .file(.raw))
     case .file(let file):
       let why = settings.format == nil ? "by its first bytes" : "by --format"
       switch try settings.format ?? Self.detect(file) {
@@ -46,7 +46,7 @@ extension HeldSource {
         if settings.format == nil, let format = ForeignFormat.detect(in: file) {
           link.send(.complaint(format.advice(on: file.source)))
         }
-        return .image(file)
+        return .image(file, .file(.raw))
       case .disk(let format):
         try format.inspect(file, isForced: settings.format != nil) { logger.warning("\($0)") }
         logger.info("\(file.source) is \(format) \(why)")
@@ -54,7 +54,7 @@ extension HeldSource {
       case .file(let format):
         let image = try format.open(file, options: Self.compression(settings, link, scratch, limit))
         logger.info("\(file.source) is \(format) \(why): \(image.summary), \(image.size) bytes")
-        return .image(image)
+        return .image(image, .file(format))
       }
     }
   }

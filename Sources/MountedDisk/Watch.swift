@@ -5,23 +5,26 @@
 internal import CopyOnWrite
 internal import Images
 internal import Logging
+internal import Synchronization
 
 /// Keeps an eye on a mount.
 struct Watch {
   let image: any Image
   let disk: CowDisk
   private let logger: Logger
+  private let conditions: MountConditions
   private var knownChange: String?
   private var knownLevel = 0
 
-  init(image: any Image, disk: CowDisk, logger: Logger = Logger(label: "cowmount")) {
+  init(
+    image: any Image, disk: CowDisk, logger: Logger = Logger(label: "cowmount"),
+    conditions: MountConditions = MountConditions()
+  ) {
     self.image = image
     self.disk = disk
     self.logger = logger
+    self.conditions = conditions
   }
-
-  /// Percentages of the space for the overlay that are worth a warning.
-  private static let levels = [80, 95]
 
   mutating func look() {
     lookAtImage()
@@ -32,22 +35,41 @@ struct Watch {
     let change = image.change()
     guard change != knownChange else { return }
     knownChange = change
+    conditions.note(imageChange: change)
     if let change {
       logger.error("the image \(image.source) changed under the mount (\(change)): what is read from it may be wrong")
     }
   }
 
   private mutating func lookAtSpace() {
-    let used = disk.allocatedBytes
-    guard let available = try? disk.availableSpace(), used > 0 else { return }
-    let percent = 100 * Double(used) / (Double(used) + Double(available))
-    let level = Self.levels.last { percent >= Double($0) } ?? 0
+    guard let available = try? disk.availableSpace() else { return }
+    let level = MountConditions.level(used: disk.allocatedBytes, available: available)
     defer { knownLevel = level }
     if level > knownLevel {
       logger.warning("the overlay has used \(level) % of its space, \(available) bytes are left")
     } else if level < knownLevel {
       logger.notice("the overlay uses less than \(knownLevel) % of its space again")
     }
+  }
+}
+
+/// What is not as it should be, for who asks.
+final class MountConditions: Sendable {
+  private let knownImageChange = Mutex<String?>(nil)
+
+  /// What is different about the image, in words, as of the last look.
+  var imageChange: String? { knownImageChange.withLock { $0 } }
+
+  func note(imageChange: String?) { knownImageChange.withLock { $0 = imageChange } }
+
+  /// Percentages of the space for the overlay that are worth a warning.
+  private static let levels = [80, 95]
+
+  /// The highest of these that is reached; else 0.
+  static func level(used: UInt64, available: UInt64) -> Int {
+    guard used > 0 else { return 0 }
+    let percent = 100 * Double(used) / (Double(used) + Double(available))
+    return levels.last { percent >= Double($0) } ?? 0
   }
 }
 

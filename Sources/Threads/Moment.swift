@@ -36,6 +36,9 @@ public struct Moment: Comparable, Sendable {
     return left <= 0 ? 0 : CInt(clamping: left / 1_000_000 + 1)
   }
 
+  /// Whole seconds from then to now.
+  public var secondsSince: UInt64 { UInt64(max(0, Moment.now.nanoseconds - nanoseconds)) / 1_000_000_000 }
+
   var timespec: Glibc.timespec {
     Glibc.timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
   }

@@ -12,7 +12,7 @@ struct Cowmount: ParsableCommand {
     commandName: "cowmount",
     abstract: Mount.configuration.abstract,
     version: "cowmount 0.1.0",
-    subcommands: [Mount.self, Partitions.self],
+    subcommands: [Mount.self, Partitions.self, List.self, Status.self, Changes.self, UnmountCommand.self],
     defaultSubcommand: Mount.self)
 
   static func main() {
@@ -70,7 +70,7 @@ struct Cowmount: ParsableCommand {
 
   private static func end(with error: any Error) -> Never {
     // The log has said why.
-    if error is MountEndedBadly { exit(status: 1) }
+    if error is MountEndedBadly || error is AlreadyTold { exit(status: 1) }
     if let failure = error as? MountFailure, failure.isUsage {
       return end(with: ValidationError(failure.description))
     }
@@ -106,3 +106,6 @@ struct Cowmount: ParsableCommand {
     Glibc.exit(MountHelper.isCalled ? MountHelper.status(for: status) : status)
   }
 }
+
+/// A failure that another process has told the user of.
+struct AlreadyTold: Error {}

@@ -50,7 +50,7 @@ struct Partitions: ParsableCommand {
       print(Self.json(table, of: image).text)
     } else {
       let head = "\(self.image): \(Self.summary(table)), \(image.size) bytes (\(humanSize(image.size)))"
-      for line in [head] + Self.lines(table) { print(line.printable) }
+      for line in [head.printable] + Self.lines(table) { print(line) }
       for note in table.notes { Console.complain("\(self.image): \(note)") }
     }
   }
@@ -67,19 +67,10 @@ struct Partitions: ParsableCommand {
       [
         String(partition.number), String(partition.bytes.lowerBound), String(partition.size),
         humanSize(partition.size), partition.isBootable ? "*" : "", partition.type.name ?? partition.type.code,
-        partition.name.printable,
+        partition.name,
       ]
     }
-    let rightAligned = 0...3
-    let widths = head.indices.map { column in ([head] + rows).map { $0[column].count }.max() ?? 0 }
-    return ([head] + rows).map { row in
-      let cells = row.indices.map { column in
-        let padding = String(repeating: " ", count: widths[column] - row[column].count)
-        return rightAligned.contains(column) ? padding + row[column] : row[column] + padding
-      }
-      let line = cells.joined(separator: "  ")
-      return String(line[...(line.lastIndex { $0 != " " } ?? line.startIndex)])
-    }
+    return TextTable.lines(head, rows, rightAligned: [0, 1, 2, 3])
   }
 
   private static func json(_ table: PartitionTable, of image: any Image) -> JSON {

@@ -1,6 +1,7 @@
 // What is written about the command is true of it: the manual page has the options that the command has, and the command
 // lines in manual page and README are ones that it takes.
 
+import ArgumentParser
 import Testing
 
 @testable import cowmount
@@ -14,6 +15,21 @@ import Testing
     #expect(help.count > 10)
     #expect(help.subtracting(manual).isEmpty, "in --help, not in the manual page")
     #expect(manual.subtracting(help).isEmpty, "in the manual page, not in --help")
+  }
+
+  /// Each command about mounts has a section of its own, with all of its options and no others.
+  @Test func sectionsHaveTheOptionsOfTheirCommands() throws {
+    let commands = Cowmount.configuration.subcommands.filter { $0 != Mount.self && $0 != Partitions.self }
+    #expect(!commands.isEmpty)
+    for command in commands {
+      let name = command._commandName
+      let help = Set(options(of: command)).subtracting(["-h", "--help", "--version"])
+      let section = try lines(of: Self.manual).drop { $0 != ".Ss cowmount \(name)" }.dropFirst().prefix {
+        !$0.hasPrefix(".Sh") && !$0.hasPrefix(".Ss")
+      }
+      let manual = section.filter { $0.hasPrefix(".Op Fl ") }.map { "-" + $0.split(separator: " ")[2] }
+      #expect(help == Set(manual), "cowmount \(name)")
+    }
   }
 
   /// The options in the manual's section OPTIONS, each with its dashes: `.It Fl f , Fl -foreground`.

@@ -47,9 +47,12 @@ func complaint(about arguments: [String]) -> String? {
 func complaint(_ error: any Error) -> String { Cowmount.line(for: error) }
 
 /// The options in `cowmount --help`, each with its dashes.
-func optionsInHelp() -> Set<String> {
+func optionsInHelp() -> Set<String> { options(of: Mount.self) }
+
+/// The options in a command's help, each with its dashes.
+func options(of command: any ParsableCommand.Type) -> Set<String> {
   // Wide enough that no line is broken, so what begins a line is an option and not a word in a description.
-  let help = Cowmount.helpMessage(for: Mount.self, columns: 1000)
+  let help = Cowmount.helpMessage(for: command, columns: 1000)
   var options: Set<String> = []
   for line in help.split(separator: "\n") where line.hasPrefix("  -") {
     for word in line.drop(while: { $0 == " " }).split(separator: " ") {

@@ -25,6 +25,12 @@ public final class StartedServer {
     let followsNames: Bool
   }
 
+  /// The format of the virtual disk, where it was started for one.
+  public var format: VirtualDiskFormat? { disk?.format }
+
+  /// Whether those who write to the virtual disk are locked out; nil where it was not started for one.
+  public var isLocked: Bool? { disk?.file.isLocked }
+
   /// Starts a command.
   ///
   /// - Throws: ``ServerCommandError`` where it cannot be started.
