@@ -36,11 +36,13 @@ let package = Package(
       name: "VirtualDisks",
       dependencies: ["CLinux", "CopyOnWrite", "DiskIO", "Images", "NbdImages", "Threads", system],
       swiftSettings: strict),
+    // What needs no libfuse of it.
+    .target(name: "MountControl", dependencies: ["CLinux", "DiskIO"], swiftSettings: strict),
     .executableTarget(
       name: "cowfuzz",
       dependencies: [
         "CLinux", "CLzma", "CZlib", "CZstd", "CompressedImages", "CopyOnWrite", "DiskIO", "Images",
-        "NbdImages", "PartitionTables", "VirtualDisks", system,
+        "MountControl", "NbdImages", "PartitionTables", "VirtualDisks", system,
       ],
       // The main function is libFuzzer's.
       swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]),

@@ -78,6 +78,8 @@ printf 64k | sample size size
 printf 'mount\n-o\nro,block-size=64k,fsname=a\\,b,name=x\\,y,allow_other\n-oro\n--\nx' | sample options options
 head -5 /proc/self/mountinfo | sample mounts mounts
 printf 'a "b"\\ \n' | sample json text
+printf 'cowm ask\1\0\0\0\2\0\0\0\10\0\0\0\0\0\0\0\1\2\3\4\5\6\7\0' | sample control request
+printf 'cowm say\1\0\0\0\2\0\0\0\24\0\0\0\0\0\0\0\0\1\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1' | sample control answer
 head -c 25 /dev/zero | sample geometry zeros
 printf 'aaaaaaaabbbbbbbbccccccccddddddddeeeeeeee' | sample window window '\17'
 disk mbr '0 64 73' partition

@@ -9,6 +9,7 @@ private let targets: [(name: String, parse: @Sendable (inout Input) -> Void)] = 
   ("size", fuzzByteSize),
   ("options", fuzzMountOptions),
   ("mounts", fuzzMountTable),
+  ("control", fuzzControl),
   ("json", fuzzJSON),
   ("geometry", fuzzGeometry),
   ("window", fuzzWindow),

@@ -1,0 +1,1 @@
+../../../../Sources/MountControl/ControlMessage.swift
