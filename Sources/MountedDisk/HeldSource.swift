@@ -55,7 +55,7 @@ enum HeldSource {
     switch self {
     case .file(let file): file.descriptors
     case .server, .handedOver: []
-    case .started(let server): [server.placeDescriptor]
+    case .started(let server): server.readerDescriptors
     }
   }
 

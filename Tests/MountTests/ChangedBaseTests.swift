@@ -45,6 +45,16 @@ extension Mounted {
       #expect(lines.count == 1, "\(lines)")
     }
 
+    /// The process that looks has the virtual disk's own file open, and no other in its place.
+    @Test(.needs(.program("qemu-img"))) func aVirtualDiskIsToldOf() async throws {
+      let disk = try sandbox.directory("image") + "/disk.qcow2"
+      try await run("qemu-img", "create", "-q", "-f", "qcow2", disk, "1M")
+      let mount = try await Logging(Image(existing: disk))
+      try await shell(#"touch -d 2001-01-01 "$1""#, disk)
+      #expect(try await mount.tells("the image \(disk) changed under the mount (it was written to)"))
+      #expect(try readText(mount.log).split(separator: "\n").count == 1)
+    }
+
     /// Nobody looks while nobody uses the mount, and again when somebody does.
     @Test func isToldAfterAPause() async throws {
       let image = try sandbox.image(size: 1 << 20, mode: 0o644)

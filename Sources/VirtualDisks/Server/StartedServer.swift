@@ -121,8 +121,8 @@ public final class StartedServer {
 
   // MARK: Without rights
 
-  /// What is needed to connect.
-  public var placeDescriptor: CInt { socket.descriptor }
+  /// What is needed to connect, and to see that the virtual disk's file does not change.
+  public var readerDescriptors: [CInt] { [socket.descriptor] + (disk?.file.descriptors ?? []) }
 
   /// Lets go of the server in a process that was forked from the one that started it, so that its end does not wait for this
   /// process.
