@@ -1,9 +1,9 @@
 // What is said where a mount refuses a change.
 
-import MountControl
 import SystemPackage
 import Testing
 
+@testable import MountControl
 @testable import cowmount
 
 @Suite struct ChangeRefusedTests {

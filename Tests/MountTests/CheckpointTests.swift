@@ -1,6 +1,7 @@
 // Checkpoints of a mount: made, shown as files, returned to, deleted, while it is used.
 
 import Glibc
+import SystemPackage
 import Testing
 
 extension Mounted {
@@ -24,7 +25,7 @@ extension Mounted {
       #expect(try entries(mount.place).sorted() == ["disk.img", "disk.img@prepared"])
       let frozen = try TestFile(kept, O_RDONLY)
       #expect(try frozen.read(10_000, at: 5000) == [UInt8](repeating: 7, count: 10_000))
-      #expect(try frozen.read(5000, at: 0) == image.bytes(5000))
+      #expect(try frozen.read(5000, at: 0) == Image.content.bytes(5000))
       #expect(try file.read(4096, at: 4096) == [UInt8](repeating: 8, count: 4096))
       #expect(throws: Errno.readOnlyFileSystem) { try TestFile(kept, O_RDWR) }
       #expect(truncate(kept, 0) == -1)
@@ -61,7 +62,7 @@ extension Mounted {
       // The kernel's own size and pages are new, too.
       file = try mount.open()
       #expect(try file.size == 1 << 20)
-      #expect(try file.read(8192, at: 0) == [UInt8](repeating: 1, count: 4096) + image.bytes(4096, at: 4096))
+      #expect(try file.read(8192, at: 0) == [UInt8](repeating: 1, count: 4096) + Image.content.bytes(4096, at: 4096))
       file.close()
       _ = try await control("reset", "--to", "two", mount.place)
       file = try mount.open()
@@ -74,9 +75,10 @@ extension Mounted {
       try expectBase(file, 0..<1 << 20)
       file.close()
       let json = try await control("status", "--json", mount.place)
-      #expect(try await member("[.checkpoints[] | [.name, .size, .below]]", of: json) == """
-        [["one",1048576,false],["two",2097152,false]]
-        """)
+      #expect(
+        try await member("[.checkpoints[] | [.name, .size, .below]]", of: json) == """
+          [["one",1048576,false],["two",2097152,false]]
+          """)
       _ = try await control("checkpoint", "--delete", mount.place, "one")
       try await refused("reset", "--to", "one", mount.place, naming: "'one'", "no checkpoint")
     }
@@ -124,7 +126,7 @@ extension Mounted {
       _ = try await control("checkpoint", mount.place, "prepared")
       var forks: [Mount] = []
       for index in 0..<3 {
-        let fork = try await sandbox.mount(image, from: mount.file + "@prepared")
+        let fork = try await sandbox.mount(image, "--name", "fork.img", from: mount.file + "@prepared")
         try fork.open().write([UInt8](repeating: UInt8(10 + index), count: 4096), at: index * 4096)
         forks.append(fork)
       }
@@ -153,9 +155,9 @@ extension Mounted {
       try await refused("reset", readOnly.place, naming: "read-only")
     }
 
-    /// With one worker and one processor's worth of writers, neither waits for the other for ever.
+    /// With few workers and a writer that keeps them busy, neither waits for the other for ever.
     @Test func checkpointsUnderLoad() async throws {
-      let mount = try await sandbox.mount(sandbox.image(size: 8 << 20), "--threads", "1")
+      let mount = try await sandbox.mount(sandbox.image(size: 8 << 20), "--threads", "2")
       let worker = Task.detached {
         let file = try mount.open(O_RDWR | O_DIRECT)
         for round in 0..<2000 { try file.write([UInt8](repeating: 5, count: 65536), at: (round % 128) << 16) }
