@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "Children.h"
 
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -8,6 +9,13 @@
 void clinux_stand_apart(const char *name) {
   setsid();
   prctl(PR_SET_NAME, name);
+}
+
+void clinux_end_with_parent(int number) { prctl(PR_SET_PDEATHSIG, number); }
+
+int clinux_ignores(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
 }
 
 void clinux_close_others(const int *kept, int count) {

@@ -64,8 +64,9 @@ int clinux_signals(const int *numbers, size_t count) {
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int clinux_take_signal(int signals) {
+int clinux_take_signal(int signals, int *is_kernels) {
   struct signalfd_siginfo information;
   if (read(signals, &information, sizeof information) != sizeof information) return 0;
+  *is_kernels = information.ssi_code == SI_KERNEL;
   return (int)information.ssi_signo;
 }

@@ -59,4 +59,11 @@ extension FilePath {
       String(carrying: UnsafeBufferPointer(start: path, count: length).map { UInt8(bitPattern: $0) })
     }
   }
+
+  /// Whether these bytes are the name of something in a directory.
+  public static func isFileName(_ bytes: some Collection<UInt8>) -> Bool {
+    // In bytes: a slash with an accent behind it is a slash to the kernel.
+    (1...255).contains(bytes.count) && !bytes.contains(UInt8(ascii: "/")) && !bytes.contains(0)
+      && !bytes.elementsEqual(".".utf8) && !bytes.elementsEqual("..".utf8)
+  }
 }

@@ -28,6 +28,8 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
   case uncorrected(FilePath, Errno)
   /// A system call on the mountpoint failed.
   case mountpoint(FilePath, Errno)
+  /// No directory could be made for the mount; the first place that was tried.
+  case noPrivatePlace(FilePath, Errno)
   /// libfuse or fusermount3 refused; their own words.
   case refused(FilePath, String)
   /// The kernel's device that the mount was made with cannot be served; libfuse's words.
@@ -74,6 +76,11 @@ public enum FuseError: Error, Equatable, CustomStringConvertible {
       "cannot show the right size and time at \(path): \(error)"
     case .mountpoint(let path, let error):
       "cannot use the mountpoint \(path): \(error)"
+    case .noPrivatePlace(let path, let error):
+      """
+      cannot make a directory to mount at in \(path): \(error); have TMPDIR name one that is yours, or that has the \
+      sticky bit
+      """
     case .refused(let path, let words):
       "cannot mount at \(path): \(words)"
     case .unservable(let words):

@@ -19,6 +19,8 @@ public final class Mountpoint: Sendable {
   public let group: gid_t
   /// Whether the remains of a killed cowmount were cleared away.
   public let clearedDeadMount: Bool
+  /// Whether the directory was made for the mount.
+  let isPrivate: Bool
 
   /// What is there, below the mount that is to come, and the directory that has it. What stands on the place later is found
   /// from there by name, whatever is mounted over, or renamed, on the way to it.
@@ -51,10 +53,23 @@ public final class Mountpoint: Sendable {
     permissions = status.permissions
     user = status.user
     group = status.group
+    isPrivate = false
     if isDirectory, !allowNonEmpty, try Self.hasEntries(walk.place, path) { throw .notEmpty(path) }
     guard let proper = walk.place.path else { throw .missingMountpoint(path) }
     self.path = proper
     pinned = walk
+  }
+
+  /// A directory that was made for the mount.
+  init(_ made: consuming PathWalk, _ status: FileStatus, at path: FilePath) {
+    self.path = path
+    isDirectory = true
+    permissions = status.permissions
+    user = status.user
+    group = status.group
+    clearedDeadMount = false
+    isPrivate = true
+    pinned = made
   }
 
   private static func walk(_ path: FilePath) throws(FuseError) -> PathWalk {

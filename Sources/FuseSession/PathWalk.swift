@@ -27,11 +27,15 @@ public struct PathWalk: ~Copyable, Sendable {
     self = try Self.walk(path, again: true)
   }
 
-  private init(parent: consuming File, place: consuming File, name: FilePath) {
+  /// A place that is known.
+  init(parent: consuming File, place: consuming File, name: FilePath) {
     self.parent = parent
     self.place = place
     self.name = name
   }
+
+  /// The place alone.
+  consuming func takePlace() -> File { place }
 
   /// - Parameter again: whether a place without a name of its own may be looked for once more, by its proper path.
   private static func walk(_ path: FilePath, again: Bool) throws(PathWalkError) -> PathWalk {

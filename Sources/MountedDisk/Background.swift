@@ -7,7 +7,7 @@ internal import Glibc
 internal import SystemPackage
 
 /// The child's side.
-struct Background: ~Copyable {
+final class Background {
   private let readyPipe: CInt
 
   /// Forks. Returns in the child only; the parent exits here.
@@ -28,6 +28,10 @@ struct Background: ~Copyable {
     return Background(readyPipe: pipeEnds[1])
   }
 
+  private init(readyPipe: CInt) {
+    self.readyPipe = readyPipe
+  }
+
   private static func waitInParent(for child: pid_t, on pipe: CInt) -> Never {
     var byte: UInt8 = 0
     var count = 0
@@ -46,7 +50,7 @@ struct Background: ~Copyable {
   /// Lets go of terminal and directory, and has the parent exit with success.
   ///
   /// - Returns: false where nobody waits any more: the user gave up, so the mount is not wanted.
-  borrowing func ready() -> Bool {
+  func ready() -> Bool {
     chdir("/")
     leadStandardDescriptorsNowhere()
     var byte: UInt8 = 1

@@ -42,14 +42,19 @@ final class Events {
   /// More than a process can have sent before it ended: whoever says more goes on talking, and others come first for once.
   private static let mostInARow = 4096
 
+  /// Whether the last signal was the kernel's own, which goes to all processes in the foreground of a terminal.
+  private(set) var isSignalOfTerminal = false
+
   /// Signals that end a mount.
   static let endings = [SIGINT, SIGTERM, SIGHUP]
   /// The signal that asks how things are.
   static let report = SIGUSR1
 
   /// From here on the process, and those that it forks, have these signals blocked.
-  init() throws(Errno) {
-    let watched = Self.endings + [Self.report, SIGCHLD]
+  ///
+  /// - Parameter others: signals to tell of besides those that every mount hears.
+  init(_ others: [CInt]) throws(Errno) {
+    let watched = Self.endings + [Self.report, SIGCHLD] + others
     let descriptor = clinux_signals(watched, watched.count)
     guard descriptor != -1 else { throw .current }
     signals = File(adopting: descriptor)
@@ -80,12 +85,15 @@ final class Events {
       if count == 0, !areChildrenDue { return .timeout }
       guard count >= 0 else { continue }
       if waits[0].revents != 0 {
-        switch clinux_take_signal(signals.descriptor) {
+        var isKernels: CInt = 0
+        switch clinux_take_signal(signals.descriptor, &isKernels) {
         case 0: break
         case SIGCHLD:
           areChildrenDue = true
           said = 0
-        case let signal: return .signal(signal)
+        case let signal:
+          isSignalOfTerminal = isKernels != 0
+          return .signal(signal)
         }
       }
       // What a process said before it ended is heard before its end.

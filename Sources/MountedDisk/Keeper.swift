@@ -29,11 +29,12 @@ class Keeper {
   private var progress: PassProgress
   let logger = Logger(label: "cowmount")
 
-  init(_ settings: SourceSettings, _ source: HeldSource) throws {
+  /// - Parameter signals: signals to hear besides those that every keeper does.
+  init(_ settings: SourceSettings, _ source: HeldSource, signals: [CInt] = []) throws {
     self.settings = settings
     self.source = source
     sourceName = source.name(settings)
-    events = try Events()
+    events = try Events(signals)
     progress = PassProgress(name: sourceName.split(separator: "/").last.map(String.init) ?? "")
     if case .started(let server) = source { events.imageServer = server }
   }
@@ -99,11 +100,11 @@ class Keeper {
       case .message(let message): try judge(message)
       case .signal(let signal) where Events.endings.contains(signal):
         progress.end()
-        close()
+        giveUp()
         events.surrender(to: signal)
       case .signal: break
       case .abandoned:
-        close()
+        giveUp()
         _exit(1)
       case .children:
         // What it said before counts, though its end may be noticed first.
@@ -186,6 +187,9 @@ class Keeper {
       }
     }
   }
+
+  /// Leaves nothing behind, before this process ends without having got ready.
+  func giveUp() { close() }
 
   /// Ends the process without rights at once, where there is one.
   func close() {

@@ -1,6 +1,7 @@
 // Who takes the mount down: a process of its own, which does nothing else. Detaching may hang as long as the image does,
 // because the kernel first has the mount's server take what was written; the keeper must hear signals meanwhile. And where
-// the keeper itself is killed, somebody with rights is left to clear away the mount that nobody serves any more.
+// the keeper itself is killed, somebody with rights is left to clear away the mount that nobody serves any more, and the
+// directory where that was made for the mount.
 
 internal import CLinux
 internal import DiskIO
@@ -41,7 +42,9 @@ final class MountGuard {
     clinux_close_others(kept, CInt(kept.count))
     leadStandardDescriptorsNowhere()
     chdir("/")
-    _exit(stand(its, mountpoint))
+    let status = stand(its, mountpoint)
+    mountpoint.removeIfPrivate()
+    _exit(status)
   }
 
   /// Tells it which mount is ours.

@@ -55,7 +55,7 @@ extension MountKeeper {
 
   private func hasWrittenBack(_ start: UInt64, _ count: UInt64) -> Bool {
     guard let standing, let root = mountpoint.root(of: standing), let start = Int64(exactly: start),
-      let count = Int64(exactly: count), !fileName.contains(UInt8(ascii: "/"))
+      let count = Int64(exactly: count)
     else { return false }
     let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
     let file =

@@ -10,6 +10,7 @@ internal import Threads
 extension MountKeeper {
   /// The server ended by itself.
   func serverEnded(_ end: String) throws {
+    listener.prepareToEnd()
     switch over {
     case .unmounted:
       // What stands at that place now is not ours.
@@ -29,6 +30,7 @@ extension MountKeeper {
   /// Takes the mount down while it is served, because the kernel then writes back what it has cached, and ends the server.
   /// A further signal does not wait for what is under way.
   func end() throws {
+    listener.prepareToEnd()
     process?.send(.prepareToEnd)
     let isGone = detachAndWait()
     // One that does not listen will not end by itself.
@@ -100,6 +102,16 @@ extension MountKeeper {
       isServed = isServed && processEnd() == nil
       isGuarded = isGuarded && guardian.end() == nil
     }
-    _exit(0)
+    _exit(listener.leave())
+  }
+
+  /// Hears and tells what there is until a condition holds, once the mount is gone.
+  func linger(until isOver: () -> Bool) {
+    while !isOver() {
+      switch events.next() {
+      case .signal(let signal): _ = listener.takes(signal, ofTerminal: events.isSignalOfTerminal)
+      case let event: take(event)
+      }
+    }
   }
 }

@@ -15,6 +15,7 @@ final class MountKeeper: Keeper {
   private let overlay: Overlay
   private let session: FuseSession
   var guardian: MountGuard
+  let listener: any MountListener
   var standing: StandingMount?
   /// What the file is called in the mount; as the server says.
   var fileName: [UInt8] = []
@@ -29,24 +30,29 @@ final class MountKeeper: Keeper {
     case unmounted, failed
   }
 
-  init(_ settings: MountSettings) throws {
+  /// - Parameters:
+  ///   - source: gives the image, opened.
+  ///   - listener: who hears of the mount.
+  ///   - signals: signals to hear besides those that every keeper does.
+  init(
+    _ settings: MountSettings, at mountpoint: Mountpoint, source: () throws -> HeldSource,
+    for listener: any MountListener,
+    signals: [CInt] = []
+  ) throws {
     mount = settings
-    mountpoint = try Mountpoint(
-      settings.mountpoint, allowNonEmpty: settings.allowsNonEmpty, deadType: "fuse.cowmount")
-    if mountpoint.clearedDeadMount {
-      Console.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
-    }
+    self.mountpoint = mountpoint
+    self.listener = listener
     if settings.name != nil, !mountpoint.isDirectory {
       throw MountFailure("--name has no meaning where the mountpoint is a file: the file keeps its name", isUsage: true)
     }
     overlay = try Overlay(settings.overlay, avoiding: mountpoint)
-    let source = try HeldSource(settings.source)
+    let source = try source()
     session = try FuseSession(
       options: settings.fuseOptions(source.name(settings.source)), place: mountpoint.path,
       isReadOnly: settings.isReadOnly)
     // Before signals are blocked and threads could be.
     guardian = try MountGuard.start(at: mountpoint)
-    try super.init(settings.source, source)
+    try super.init(settings.source, source, signals: signals)
     if let path = settings.copies.onReadWhile {
       events.copyCondition = try CopyCondition(path, avoiding: mountpoint)
     }
@@ -56,10 +62,8 @@ final class MountKeeper: Keeper {
 
   /// Mounts and serves.
   ///
-  /// - Parameters:
-  ///   - starter: a descriptor by which somebody waits until the mount can be used; -1 for nobody.
-  ///   - ready: called when it can; says whether it is still wanted.
-  func run(starter: CInt, ready: () -> Bool) throws {
+  /// - Parameter starter: a descriptor by which somebody waits until the mount can be used; -1 for nobody.
+  func run(starter: CInt = -1) throws {
     events.starter = starter
     do {
       try begin()
@@ -69,7 +73,19 @@ final class MountKeeper: Keeper {
       throw error
     }
     events.starter = -1
-    try serve(isWanted: ready())
+    let isWanted: Bool
+    do {
+      isWanted = try listener.begin(with: file)
+    } catch {
+      try? end()
+      throw error
+    }
+    try serve(isWanted: isWanted)
+  }
+
+  /// Where the exposed file is.
+  private var file: FilePath {
+    mountpoint.isDirectory ? mountpoint.path.appending(FilePath(bytes: fileName).components) : mountpoint.path
   }
 
   private func begin() throws {
@@ -116,7 +132,8 @@ final class MountKeeper: Keeper {
         mounter: mounter, limit: limit, processors: processors)
       return server.run(link)
     } until: { message in
-      guard case .mountable(let name) = message else { return false }
+      // A name that leads elsewhere would be followed there.
+      guard case .mountable(let name) = message, FilePath.isFileName(name) else { return false }
       fileName = name
       return true
     }
@@ -144,6 +161,11 @@ final class MountKeeper: Keeper {
     }
   }
 
+  override func giveUp() {
+    super.giveUp()
+    guardian.dismiss()
+  }
+
   // MARK: Serving
 
   private func serve(isWanted: Bool) throws {
@@ -152,6 +174,7 @@ final class MountKeeper: Keeper {
     while true {
       switch events.next() {
       case .signal(Events.report): process?.send(.report)
+      case .signal(let signal) where listener.takes(signal, ofTerminal: events.isSignalOfTerminal): break
       case .signal(let signal):
         logger.info("ending on signal \(signal)")
         return try end()
@@ -162,6 +185,7 @@ final class MountKeeper: Keeper {
           logger.error("the process that takes the mount down was killed; the mount ends")
           return try end()
         }
+        if !listener.wantsMount { return try end() }
       case let event: take(event)
       }
     }
@@ -181,7 +205,8 @@ final class MountKeeper: Keeper {
       return
     }
     isImageGone = true
-    logger.warning("\(end): what it served cannot be read any more")
+    // Before, it is the reason why there is no mount.
+    if standing != nil { logger.warning("\(end): what it served cannot be read any more") }
     process?.send(.imageIsGone)
   }
 }

@@ -1,7 +1,11 @@
-// What the command calls: a mount from its settings to its end.
+// The two ways to mount: at a place of the user's until somebody ends it, and at a private place for one command.
 
 internal import CLinux
+internal import DiskIO
+internal import FuseSession
 internal import Glibc
+internal import SystemPackage
+internal import VirtualDisks
 
 /// A mounted disk.
 public enum MountedDisk {
@@ -9,27 +13,94 @@ public enum MountedDisk {
   /// the other one this returns when the mount has ended.
   ///
   /// - Throws: why it could not be mounted; ``MountEndedBadly``.
-  public static func run(_ settings: MountSettings) throws {
+  public static func run(_ settings: MountSettings, at place: PlaceSettings) throws {
+    let ready = try place.readyDescriptor.map(ReadyDescriptor.init)
     // Descriptors that the caller left open: a mount never keeps another program's lock or pipe.
-    clinux_close_from(3)
+    let kept = ready.map { [$0.descriptor] } ?? []
+    clinux_close_others(kept, CInt(kept.count))
+    ignoreSignals()
+    raiseFileSizeLimit()
+    try raiseDescriptorLimit()
+    if place.staysInForeground {
+      Log.start(toSystem: false, verbose: settings.isVerbose)
+      try keep(settings, at: place, ready, ServiceManager.ofEnvironment, nil)
+    } else {
+      let background = try Background.enter()
+      Log.start(toSystem: true, verbose: settings.isVerbose)
+      try keep(settings, at: place, ready, nil, background)
+    }
+  }
+
+  private static func keep(
+    _ settings: MountSettings, at place: PlaceSettings, _ ready: ReadyDescriptor?, _ manager: ServiceManager?,
+    _ background: Background?
+  ) throws {
+    // Servers that are started for the mount have nothing to tell whoever started it.
+    unsetenv(ServiceManager.variable)
+    let mountpoint = try Mountpoint(
+      place.mountpoint, allowNonEmpty: place.allowsNonEmpty, deadType: "fuse.cowmount")
+    if mountpoint.clearedDeadMount {
+      Console.complain("cleared the dead mount that a killed cowmount had left at \(mountpoint.path)")
+    }
+    let announcement = Announcement(
+      pidFile: try place.pidFile.map { try PidFile($0, avoiding: mountpoint) }, ready, manager, background)
+    defer { _ = announcement.leave() }
+    do {
+      let keeper = try MountKeeper(
+        settings, at: mountpoint, source: { try HeldSource(settings.source) }, for: announcement)
+      try keeper.run(starter: background?.descriptor ?? -1)
+    } catch {
+      manager?.tell("STATUS=\(error)")
+      throw error
+    }
+  }
+
+  /// Mounts at a private place, runs a command, and ends the mount with it.
+  ///
+  /// - Parameter command: the program and its arguments; `{}` in them stands for the path of the writable file.
+  /// - Returns: the command's exit status, or 128 and the number of the signal that ended it; 126 or 127 where it could not
+  ///   be started.
+  /// - Throws: why it could not be mounted; ``MountEndedBadly`` where the mount ended before the command, or not well.
+  public static func run(_ settings: MountSettings, command: [String]) throws -> CInt {
+    let inheritance = RunningCommand.Inheritance()
+    ignoreSignals()
+    raiseFileSizeLimit()
+    try raiseDescriptorLimit()
+    Log.start(toSystem: false, verbose: settings.isVerbose)
+    // May take as long as it likes, and leaves nothing behind.
+    let source = try HeldSource(settings.source)
+    // Whoever interrupts is heard as soon as there is somebody to clean up.
+    RunningCommand.holdSignals()
+    let mountpoint = try Mountpoint(privateIn: privateParents)
+    defer { mountpoint.removeIfPrivate() }
+    let running = RunningCommand(command, inheritance)
+    let keeper = try MountKeeper(
+      settings, at: mountpoint, source: { source }, for: running, signals: RunningCommand.signals)
+    let result = Result { try keeper.run() }
+    let isLost = running.isRunning
+    if isLost {
+      Console.complain("the disk of \(running.name) is gone; it is asked to end")
+      running.end()
+      keeper.linger { !running.isRunning }
+    }
+    try result.get()
+    guard !isLost, let status = running.status else { throw MountEndedBadly() }
+    return status
+  }
+
+  /// $XDG_RUNTIME_DIR where that is the user's own, $TMPDIR, and /tmp where neither will do.
+  private static var privateParents: [FilePath] {
+    let temporary = getenv("TMPDIR").map { FilePath(platformString: $0) } ?? ""
+    return (RuntimeDirectory.ofUser.map { [FilePath($0)] } ?? []) + (temporary.isAbsolute ? [temporary] : []) + ["/tmp"]
+  }
+
+  private static func ignoreSignals() {
     // A reader of our messages who went away must not take the mount with it.
     signal(SIGPIPE, SIG_IGN)
     // Neither must a limit on the size of files: who writes beyond it is told so (EFBIG).
     signal(SIGXFSZ, SIG_IGN)
-    raiseFileSizeLimit()
-    try raiseDescriptorLimit()
-    if settings.staysInForeground {
-      Log.start(toSystem: false, verbose: settings.isVerbose)
-      try MountKeeper(settings).run(starter: -1) { true }
-    } else {
-      let background = try Background.enter()
-      Log.start(toSystem: true, verbose: settings.isVerbose)
-      try MountKeeper(settings).run(starter: background.descriptor) { background.ready() }
-    }
   }
-}
 
-extension MountedDisk {
   /// As far as the caller may raise it: what the caller meant for its own files is not meant for the overlay.
   private static func raiseFileSizeLimit() {
     var limit = rlimit()

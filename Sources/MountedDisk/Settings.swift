@@ -63,12 +63,10 @@ public struct WindowSettings: Sendable {
   public init() {}
 }
 
-/// A mount.
+/// A disk that is mounted.
 public struct MountSettings: Sendable {
   /// The image.
   public var source: SourceSettings
-  /// Where the writable file appears: in this directory, or in the place of this file.
-  public var mountpoint: FilePath
   /// The part of the image that is shown.
   public var window = WindowSettings()
   /// What the file is called in the directory; nil: as the image.
@@ -87,22 +85,36 @@ public struct MountSettings: Sendable {
 
   /// Whether writes are refused.
   public var isReadOnly = false
-  /// Whether the mountpoint may have entries, or something mounted on it.
-  public var allowsNonEmpty = false
   /// Threads that serve; nil: what suits machine and image.
   public var threads: Int?
   /// Gives the mount options for libfuse, one each, from the name of the image in the mount table.
   public var fuseOptions: @Sendable (_ image: String) -> [String] = { _ in [] }
-  /// Whether to stay in the foreground.
-  public var staysInForeground = false
   /// Whether to log more.
   public var isVerbose = false
 
   /// Creates settings with their defaults.
-  public init(_ source: SourceSettings, at mountpoint: FilePath, geometry: Geometry) {
+  public init(_ source: SourceSettings, geometry: Geometry) {
     self.source = source
-    self.mountpoint = mountpoint
     self.geometry = geometry
+  }
+}
+
+/// Where a disk is mounted, and who is told.
+public struct PlaceSettings: Sendable {
+  /// Where the writable file appears: in this directory, or in the place of this file.
+  public var mountpoint: FilePath
+  /// Whether the mountpoint may have entries, or something mounted on it.
+  public var allowsNonEmpty = false
+  /// Whether to stay in the foreground.
+  public var staysInForeground = false
+  /// Where the keeper's process id is written for as long as the mount can be used.
+  public var pidFile: FilePath?
+  /// A descriptor of the caller's that gets a newline, and is closed, as soon as the mount can be used.
+  public var readyDescriptor: CInt?
+
+  /// Creates a place with its defaults.
+  public init(_ mountpoint: FilePath) {
+    self.mountpoint = mountpoint
   }
 }
 

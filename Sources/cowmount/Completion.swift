@@ -69,6 +69,8 @@ struct Completion: Equatable {
         kind = .files
       }
       if words.count == 1 { candidates += Self.names(of: commands, for: current) }
+    } else if command == Exec.self {
+      kind = .files
     }
   }
 

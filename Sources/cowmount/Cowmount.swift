@@ -12,7 +12,7 @@ struct Cowmount: ParsableCommand {
     commandName: "cowmount",
     abstract: Mount.configuration.abstract,
     version: "cowmount 0.1.0",
-    subcommands: [Mount.self, Partitions.self, List.self, Status.self, Changes.self, UnmountCommand.self],
+    subcommands: [Mount.self, Exec.self, Partitions.self, List.self, Status.self, Changes.self, UnmountCommand.self],
     defaultSubcommand: Mount.self)
 
   static func main() {
@@ -68,9 +68,12 @@ struct Cowmount: ParsableCommand {
     return try parseAsRoot(MountOptions.expand(BracketedCommand.replace(in: arguments)))
   }
 
-  private static func end(with error: any Error) -> Never {
+  /// Tells an error, and ends the process.
+  ///
+  /// - Parameter failure: the exit status where the command line was right.
+  static func end(with error: any Error, failure: Int32 = 1) -> Never {
     // The log has said why.
-    if error is MountEndedBadly || error is AlreadyTold { exit(status: 1) }
+    if error is MountEndedBadly || error is AlreadyTold { exit(status: failure) }
     if let failure = error as? MountFailure, failure.isUsage {
       return end(with: ValidationError(failure.description))
     }
@@ -83,7 +86,7 @@ struct Cowmount: ParsableCommand {
     // Without `--help`'s text: one line, and where to read more.
     let hint = code == .validationFailure ? " (see cowmount --help)" : ""
     Console.complain(line(for: error) + hint)
-    exit(status: code.rawValue)
+    exit(status: code == .failure ? failure : code.rawValue)
   }
 
   /// What is told of an error.

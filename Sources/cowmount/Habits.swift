@@ -13,6 +13,8 @@ enum Habits {
     case "-u": return "-u is no option of cowmount; \(wayToUnmount(commands))"
     case "-V": return "Unknown option '-V'. Did you mean '--version'?"
     case _ where first.hasPrefix("-") || first == "help" || commands.contains(first): return nil
+    // Written with its directory, it is meant to be an image.
+    case _ where first.contains("/"): return nil
     // An image may have any name.
     case _ where first.withCarriedCString { access($0, F_OK) } == 0: return nil
     case "umount", "unmount": return "there is no image '\(first)'; \(wayToUnmount(commands))"

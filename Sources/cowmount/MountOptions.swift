@@ -35,7 +35,8 @@ struct MountOptions {
   private static let valued: Set = [
     "base-cache", "block-size", "connections", "cow-on-read-while", "detect-zeroes", "format", "length", "max-block",
     "max-overlay",
-    "name", "offset", "overlay-dir", "partition", "reconnect", "round-down", "round-up", "sector-size", "size",
+    "name", "offset", "overlay-dir", "partition", "pid-file", "reconnect", "round-down", "round-up", "sector-size",
+    "size",
     "threads", "xz-max-block", "xz-max-depth",
   ]
   /// Long options of ours that take none.

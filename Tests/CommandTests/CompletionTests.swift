@@ -83,6 +83,11 @@ import Testing
     }
   }
 
+  @Test func commandsOfExec() {
+    #expect(texts("exec", "--memory", "disk.img", "--pre") == ["--prefetch"])
+    #expect(completion("exec", "disk.img", "--", "ls", "-l", "").kind == .files)
+  }
+
   @Test func bracketedCommands() {
     #expect(texts("/mnt", "[", "nb") == ["nbdkit"])
     #expect(completion("/mnt", "[", "nbdkit", "file", "").kind == .files)

@@ -78,7 +78,7 @@ import Testing
     "io_uring",
   ])
   func optionsOfOthersAreNotMistakes(option: String) throws {
-    #expect(try parse("-o", option, "disk.img", "/mnt").mountOptions.count <= 1)
+    #expect(try parse("-o", option, "disk.img", "/mnt").disk.mountOptions.count <= 1)
   }
 
   @Test(arguments: [
@@ -95,6 +95,6 @@ import Testing
   }
 
   @Test func shortNameOfReadOnly() throws {
-    #expect(try parse("-r", "disk.img", "/mnt").readOnly)
+    #expect(try parse("-r", "disk.img", "/mnt").disk.readOnly)
   }
 }

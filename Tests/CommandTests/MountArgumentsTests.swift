@@ -12,12 +12,12 @@ import Testing
     let named = try parse("mount", "disk.img", "/mnt")
     #expect(plain.image == "disk.img" && plain.mountpoint == "/mnt")
     #expect(named.image == "disk.img" && named.mountpoint == "/mnt")
-    #expect(plain.blockSize.bytes == 4096)
+    #expect(plain.disk.blockSize.bytes == 4096)
   }
 
   @Test(arguments: ["4k", "4096", "8K", "64k", "1M", "2m", "2097152"])
   func blockSizes(_ size: String) throws {
-    #expect(try parse("--block-size", size, "disk.img", "/mnt").blockSize == ByteSize(argument: size))
+    #expect(try parse("--block-size", size, "disk.img", "/mnt").disk.blockSize == ByteSize(argument: size))
   }
 
   @Test(arguments: [
@@ -29,6 +29,7 @@ import Testing
     ["--max-overlay", "-1"], ["--detect-zeroes", "perhaps"], ["--base-cache", "some"],
     ["--memory", "--overlay-dir", "/tmp"],
     ["--cow-on-read", "--cow-on-read-while", "/tmp/slow"],
+    ["--ready-fd", "-1"], ["--ready-fd", "0"], ["--ready-fd", "2"], ["--ready-fd", "out"], ["--pid-file"],
     ["--frobnicate"], ["-o"], ["-o", "block-size=3000"], ["-o", "threads=two"], ["-o", "name=a/b"],
   ])
   func refusedOptions(_ options: [String]) {
@@ -40,7 +41,43 @@ import Testing
     #expect(status(of: arguments) == Self.usage)
   }
 
-  @Test(arguments: [["--help"], ["-h"], ["--version"], ["mount", "--help"]])
+  @Test func execTakesACommand() throws {
+    let exec = try #require(
+      try Cowmount.command(from: ["exec", "--size", "1G", "disk.img", "-o", "ro", "--", "fsck", "-o", "--", "{}"])
+        as? Exec)
+    #expect(exec.image == "disk.img" && exec.command == ["fsck", "-o", "--", "{}"])
+    #expect(exec.window.size?.bytes == 1 << 30 && exec.disk.readOnly)
+  }
+
+  /// The server is what is between the first bracket and the one in front of the two dashes; others are words like any.
+  @Test func execTakesAServer() throws {
+    let arguments = ["exec", "--memory", "[", "nbdkit", "--", "]", "null", "]", "--", "[", "-f", "{}", "]", "--", "]"]
+    let exec = try #require(try Cowmount.command(from: arguments) as? Exec)
+    #expect(exec.source.command == ["nbdkit", "--", "]", "null"])
+    #expect(exec.command == ["[", "-f", "{}", "]", "--", "]"] && exec.disk.memory)
+    let plain = try #require(try Cowmount.command(from: ["exec", "disk.img", "--", "[", "-f", "{}", "]"]) as? Exec)
+    #expect(plain.image == "disk.img" && plain.source.command.isEmpty && plain.command == ["[", "-f", "{}", "]"])
+  }
+
+  @Test(arguments: [
+    [], ["disk.img"], ["--", "true"], ["disk.img", "true"], ["disk.img", "--"], ["disk.img", "--", ""],
+    ["disk.img", "/mnt", "--", "true"], ["--foreground", "disk.img", "--", "true"],
+    ["--nonempty", "disk.img", "--", "true"], ["--pid-file", "x", "disk.img", "--", "true"],
+    ["--block-size", "3000", "disk.img", "--", "true"], ["[", "nbdkit", "null", "]"], ["[", "]", "--", "true"],
+    ["[", "nbdkit", "null", "--", "true"], ["disk.img", "[", "nbdkit", "null", "]", "--", "true"],
+  ])
+  func refusedByExec(_ arguments: [String]) {
+    #expect(status(of: ["exec"] + arguments) == Self.usage)
+  }
+
+  /// A subcommand's name that is an image's is written with its directory.
+  @Test(arguments: ["exec", "mount", "partitions"])
+  func namesOfSubcommands(name: String) throws {
+    #expect(try parse("./" + name, "/mnt").image == "./" + name)
+    #expect(try parse("mount", name, "/mnt").image == name)
+  }
+
+  @Test(arguments: [["exec", "--help"], ["--help"], ["-h"], ["--version"], ["mount", "--help"]])
   func answers(_ arguments: [String]) {
     #expect(status(of: arguments) == 0)
   }

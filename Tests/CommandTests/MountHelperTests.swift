@@ -9,7 +9,7 @@ import Testing
     let request = try MountHelper.request(["disk.img", "/mnt", "-n", "-sv", "-o", "rw,memory", "-t", "cowmount.x"])
     #expect(request == .init(arguments: ["--verbose", "-o", "rw,memory", "--", "disk.img", "/mnt"], isFake: false))
     let mount = try #require(try Cowmount.command(from: request.arguments) as? Mount)
-    #expect(mount.memory && mount.verbose && !mount.foreground)
+    #expect(mount.disk.memory && mount.disk.verbose && !mount.foreground)
   }
 
   /// It is not the one of cowmount, which would stay in the foreground.

@@ -9,8 +9,8 @@ import Testing
   private func forFuse(_ arguments: String..., image: String = "/srv/disk.img", readOnly: Bool = false) -> [String] {
     let command = try? Cowmount.command(from: arguments.flatMap { ["-o", $0] } + ["disk.img", "/mnt"])
     let mount = command as? Mount
-    return MountOptions(mount?.mountOptions ?? []).forFuse(
-      image: image, readOnly: readOnly || mount?.readOnly ?? false)
+    return MountOptions(mount?.disk.mountOptions ?? []).forFuse(
+      image: image, readOnly: readOnly || mount?.disk.readOnly ?? false)
   }
 
   @Test func listsAndRepetitionsAddUp() {
@@ -49,9 +49,9 @@ import Testing
   }
 
   @Test func readOnly() throws {
-    #expect(try parse("-o", "ro", "disk.img", "/mnt").readOnly)
-    #expect(try parse("-o", "read-only", "disk.img", "/mnt").readOnly)
-    #expect(try !parse("-o", "rw", "disk.img", "/mnt").readOnly)
+    #expect(try parse("-o", "ro", "disk.img", "/mnt").disk.readOnly)
+    #expect(try parse("-o", "read-only", "disk.img", "/mnt").disk.readOnly)
+    #expect(try !parse("-o", "rw", "disk.img", "/mnt").disk.readOnly)
     #expect(forFuse("ro", readOnly: true).filter { $0 == "ro" }.count == 1)
     #expect(!forFuse("rw").contains("rw"))
   }
@@ -63,7 +63,8 @@ import Testing
     "decompress": nil, "detect-zeroes": "on", "force-share": nil, "format": "xz", "max-block": "1G",
     "max-overlay": "1G", "memory": nil,
     "length": "1M", "name": "other", "nonempty": nil, "offset": "511", "overlay-dir": "/tmp", "partition": "1",
-    "prefetch": nil, "read-only": nil, "reconnect": "60", "round-down": "512", "round-up": "4k", "sector-size": "512",
+    "pid-file": "/run/x.pid", "prefetch": nil, "read-only": nil, "reconnect": "60", "round-down": "512",
+    "round-up": "4k", "sector-size": "512",
     "size": "10G", "threads": "4", "verbose": nil, "xz-max-block": "1G", "xz-max-depth": "2",
   ]
 
@@ -71,6 +72,8 @@ import Testing
     let elsewhere: Set = [
       // mount(8) and systemd go on when the command returns.
       "--foreground",
+      // They have no descriptor to give.
+      "--ready-fd",
       // These are answers, and mount nothing.
       "--help", "--version",
     ]
@@ -85,7 +88,7 @@ import Testing
     let company = option == "sector-size" ? "--partition=1" : "--foreground"
     let expected = try parse("--" + argument, company, "disk.img", "/mnt")
     let mount = try parse("-o", argument, company, "disk.img", "/mnt")
-    #expect(mount.mountOptions == [], "-o \(argument) goes to libfuse")
+    #expect(mount.disk.mountOptions == [], "-o \(argument) goes to libfuse")
     #expect(String(describing: mount) == String(describing: expected))
   }
 
@@ -95,7 +98,7 @@ import Testing
     "x-systemd.automount", "x-systemd.requires=/srv", "X-mount.mkdir", "comment=mine",
   ])
   func optionsForOthers(_ option: String) throws {
-    #expect(try parse("-o", "\(option),noatime", "disk.img", "/mnt").mountOptions == ["noatime"])
+    #expect(try parse("-o", "\(option),noatime", "disk.img", "/mnt").disk.mountOptions == ["noatime"])
   }
 
   @Test func remount() {
@@ -106,16 +109,16 @@ import Testing
 
   @Test func withoutABlank() throws {
     let mount = try parse("-oname=other,noatime", "-oro", "disk.img", "/mnt")
-    #expect(mount.name == "other" && mount.readOnly && mount.mountOptions == ["noatime"])
+    #expect(mount.disk.name == "other" && mount.disk.readOnly && mount.disk.mountOptions == ["noatime"])
   }
 
   /// What is behind two dashes is no option.
   @Test func behindTwoDashes() throws {
     let mount = try parse("--", "-oro", "/mnt")
-    #expect(mount.image == "-oro" && !mount.readOnly)
+    #expect(mount.image == "-oro" && !mount.disk.readOnly)
   }
 
   @Test func ownValuesMayHaveCommas() throws {
-    #expect(try parse("-o", #"name=a\,b"#, "disk.img", "/mnt").name == "a,b")
+    #expect(try parse("-o", #"name=a\,b"#, "disk.img", "/mnt").disk.name == "a,b")
   }
 }

@@ -23,7 +23,8 @@ int64_t clinux_receive_message(int socket, void *bytes, size_t room, int *passed
 // The descriptor, or -1 with errno.
 int clinux_signals(const int *numbers, size_t count);
 
-// Takes a signal from such a descriptor; 0 where there is none.
-int clinux_take_signal(int signals);
+// Takes a signal from such a descriptor; 0 where there is none. *is_kernels: whether the kernel sent it, as it does to all
+// processes in the foreground of a terminal, and no process.
+int clinux_take_signal(int signals, int *is_kernels);
 
 #endif
