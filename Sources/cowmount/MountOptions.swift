@@ -34,8 +34,9 @@ struct MountOptions {
   /// Long options of ours that take a value.
   private static let valued: Set = [
     "base-cache", "block-size", "connections", "cow-on-read-while", "detect-zeroes", "format", "length", "max-block",
-    "max-overlay", "name", "offset", "overlay-dir", "partition", "pid-file", "reconnect", "round-down", "round-up",
-    "sector-size", "size",
+    "max-overlay",
+    "name", "offset", "overlay-dir", "partition", "pid-file", "reconnect", "round-down", "round-up", "sector-size",
+    "size",
     "threads", "xz-max-block", "xz-max-depth",
   ]
   /// Long options of ours that take none.

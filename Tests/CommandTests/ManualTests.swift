@@ -19,7 +19,9 @@ import Testing
 
   /// Each command about mounts has a section of its own, with all of its options and no others.
   @Test func sectionsHaveTheOptionsOfTheirCommands() throws {
-    let commands = Cowmount.configuration.subcommands.filter { $0 != Mount.self && $0 != Partitions.self }
+    let commands = Cowmount.configuration.subcommands.filter {
+      $0 != Mount.self && $0 != Partitions.self && $0 != Exec.self
+    }
     #expect(!commands.isEmpty)
     for command in commands {
       let name = command._commandName
@@ -30,6 +32,13 @@ import Testing
       let manual = section.filter { $0.hasPrefix(".Op Fl ") }.map { "-" + $0.split(separator: " ")[2] }
       #expect(help == Set(manual), "cowmount \(name)")
     }
+  }
+
+  /// What the manual says of it: those of a mount but for some.
+  @Test func execHasTheOptionsOfAMount() {
+    let others: Set = ["-f", "--foreground", "--nonempty", "--pid-file", "--ready-fd"]
+    #expect(others.isSubset(of: options(of: Mount.self)))
+    #expect(options(of: Exec.self) == options(of: Mount.self).subtracting(others))
   }
 
   /// The options in the manual's section OPTIONS, each with its dashes: `.It Fl f , Fl -foreground`.
