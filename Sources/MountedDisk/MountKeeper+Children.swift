@@ -68,11 +68,12 @@ extension MountKeeper {
   /// Each worker asks for one at a time; one whose asker has given up meanwhile may still be at it.
   private var mostUsers: Int { 4 * max(mount.threads ?? 0, MountServer.mostThreads) }
 
-  private func hasWrittenBack(_ start: UInt64, _ count: UInt64) -> Bool {
-    guard let standing, let root = mountpoint.root(of: standing), let start = Int64(exactly: start),
-      let count = Int64(exactly: count)
-    else { return false }
-    let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+  /// The mount's file, nil where it cannot be found or opened.
+  private func openFile(_ access: CInt) -> File? {
+    guard let standing, let root = mountpoint.root(of: standing) else {
+      return nil
+    }
+    let flags = access | O_CLOEXEC | O_NONBLOCK
     let file =
       mountpoint.isDirectory
       ? try? File.open(FilePath(bytes: fileName), in: root.descriptor, flags | O_NOFOLLOW)

@@ -19,7 +19,7 @@ public enum MountedDisk {
     let kept = ready.map { [$0.descriptor] } ?? []
     clinux_close_others(kept, CInt(kept.count))
     ignoreSignals()
-    raiseFileSizeLimit()
+    ResourceLimit.raise(RLIMIT_FSIZE)
     try raiseDescriptorLimit()
     if place.staysInForeground {
       Log.start(toSystem: false, verbose: settings.isVerbose)
@@ -64,7 +64,7 @@ public enum MountedDisk {
   public static func run(_ settings: MountSettings, command: [String]) throws -> CInt {
     let inheritance = RunningCommand.Inheritance()
     ignoreSignals()
-    raiseFileSizeLimit()
+    ResourceLimit.raise(RLIMIT_FSIZE)
     try raiseDescriptorLimit()
     Log.start(toSystem: false, verbose: settings.isVerbose)
     // May take as long as it likes, and leaves nothing behind.
@@ -99,14 +99,6 @@ public enum MountedDisk {
     signal(SIGPIPE, SIG_IGN)
     // Neither must a limit on the size of files: who writes beyond it is told so (EFBIG).
     signal(SIGXFSZ, SIG_IGN)
-  }
-
-  /// As far as the caller may raise it: what the caller meant for its own files is not meant for the overlay.
-  private static func raiseFileSizeLimit() {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
   }
 
   /// What each process of a mount may need to have open, without connections to servers.

@@ -12,7 +12,10 @@ struct Cowmount: ParsableCommand {
     commandName: "cowmount",
     abstract: Mount.configuration.abstract,
     version: "cowmount 0.1.0",
-    subcommands: [Mount.self, Exec.self, Partitions.self, List.self, Status.self, Changes.self, UnmountCommand.self],
+    subcommands: [
+      Mount.self, Exec.self, Partitions.self, List.self, Status.self, Changes.self, Checkpoint.self, Reset.self,
+      UnmountCommand.self,
+    ],
     defaultSubcommand: Mount.self)
 
   static func main() {
