@@ -16,9 +16,9 @@ STRICT_FLAGS = --scratch-path $(BUILD)/strict -Xswiftc -warnings-as-errors --exp
 TEST_FLAGS = $(if $(STRICT),$(STRICT_FLAGS),--scratch-path $(BUILD))
 # What needs neither mounts nor root.
 FAST_TESTS = --skip MountTests
-# What the sanitizers look at. (The kinds of image, too: make tsan SANITIZED='CopyOnWriteTests|DiskIOTests|ImagesTests')
-SANITIZED ?= CopyOnWriteTests|DiskIOTests
-ENGINE_TESTS = --filter '$(SANITIZED)'
+# What the sanitizers look at: where threads meet. (All of the engine: make tsan SANITIZED=.)
+SANITIZED ?= PairsTests|StressTests|LayerTests|LayerModelTests|FreezeTests|FaultTests|DrainGateTests|MappedFileTests
+SANITIZE = $(SWIFT) test --disable-xctest --package-path Tests/Sanitizers --filter '$(SANITIZED)'
 
 # Where things are installed. mount(8) looks for its helpers in the system's own folder only.
 PACKAGING = Sources/packaging
@@ -98,12 +98,13 @@ arm64-check: ## The C parts compiled for arm64, by the other compiler than Swift
 	    -idirafter /usr/include $$file; done
 
 tsan: ## The engine's tests under the thread sanitizer
-	$(NEED) $(FAST_TEST_NEEDS)
-	$(SWIFT) test --disable-xctest --scratch-path $(BUILD)/tsan --sanitize thread $(ENGINE_TESTS)
+	$(NEED)
+	TSAN_OPTIONS=halt_on_error=1:suppressions=$(CURDIR)/Tests/Sanitizers/thread.supp \
+	  $(SANITIZE) --scratch-path Tests/Sanitizers/.build/thread --sanitize thread
 
 asan: ## The engine's tests under the address sanitizer
-	$(NEED) $(FAST_TEST_NEEDS)
-	$(SWIFT) test --disable-xctest --scratch-path $(BUILD)/asan --sanitize address $(ENGINE_TESTS)
+	$(NEED)
+	$(SANITIZE) --scratch-path Tests/Sanitizers/.build/address --sanitize address
 
 fuzz: ## libFuzzer on all that reads bytes from outside: make fuzz ARGS="--seconds 60 --target xz"
 	$(NEED) $(FUZZ_NEEDS)
@@ -160,7 +161,7 @@ deb-test: deb ## Installs, uses, upgrades and removes the package in a bare syst
 	$(AS_ROOT) Tests/package.sh $(BUILD)/cowmount_*.deb $(SUITE)
 
 clean: ## Everything that was built
-	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Benchmarks/Engine/.build Tests/Fuzz/.build Tests/Soak/.build
+	rm -rf $(BUILD) Tests/Benchmarks/.build Tests/Benchmarks/Engine/.build Tests/Fuzz/.build Tests/Sanitizers/.build Tests/Soak/.build
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
