@@ -42,13 +42,17 @@ void clinux_enter_background(const char *name) {
   syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
 }
 
-void clinux_populate(void *start, size_t count) {
+static void advise_whole_pages(void *start, size_t count, int advice) {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   uintptr_t first = ((uintptr_t)start + page - 1) / page * page;
   uintptr_t end = ((uintptr_t)start + count) / page * page;
-  // Linux 5.14; before, the pages come at first touch.
-  if (first < end) madvise((void *)first, end - first, MADV_POPULATE_WRITE);
+  if (first < end) madvise((void *)first, end - first, advice);
 }
+
+// Linux 5.14; before, the pages come at first touch.
+void clinux_populate(void *start, size_t count) { advise_whole_pages(start, count, MADV_POPULATE_WRITE); }
+
+void clinux_give_back(void *start, size_t count) { advise_whole_pages(start, count, MADV_DONTNEED); }
 
 size_t clinux_allocation_size(void *allocation) { return malloc_usable_size(allocation); }
 

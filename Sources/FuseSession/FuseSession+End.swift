@@ -34,6 +34,13 @@ extension FuseSession {
   /// Asks to be woken by the next request.
   public func rest() { state?.wakesOnRequest.store(true, ordering: .relaxed) }
 
+  /// Has the workers give back the memory that they keep for requests, for a mount that nobody uses at the moment.
+  public func giveBackMemory() {
+    state?.idleTimes.add(1, ordering: .releasing)
+    // One that is about to wait for a request misses it, and keeps its memory until the next time.
+    for worker in workers { pthread_kill(worker.thread, Worker.interrupt) }
+  }
+
   /// Has the watch looked to, on a thread of its own. Returns at once.
   public func watch() { watchThread?.look() }
 

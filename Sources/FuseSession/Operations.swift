@@ -40,8 +40,8 @@ func makeOperations() -> fuse_lowlevel_ops {
     }
     if isWriter {
       state._withUnsafeGuaranteedRef {
-        $0.requestMemory.expectWrites()
         $0.writers.add(1, ordering: .acquiringAndReleasing)
+        $0.requestMemory.expectWrites()
       }
     }
     // Whoever opened it gave up waiting, and the kernel will not release what was never open.

@@ -2,7 +2,7 @@
 //
 // Under a memory limit the kernel may wait for write-back before it gives a new page, and that write-back may be waiting
 // for the worker that needs the page. So the memory is backed as soon as somebody opens the file for writing. A mount that
-// is only read stays small.
+// is only read stays small, and one that nobody has open for writing becomes small again when it is not used.
 
 import CFuse
 import CLinux
@@ -28,7 +28,18 @@ final class RequestMemory: Sendable {
     }
   }
 
-  /// Has the memory backed, before the first write can come.
+  /// Gives back a worker's memory, whose content nobody needs, unless writes may come. By that worker.
+  func giveBack(_ buffer: fuse_buf, unless expectsWrites: () -> Bool) {
+    guard let memory = buffer.mem else { return }
+    buffers.withLock {
+      guard !expectsWrites() else { return }
+      $0.areBacked = false
+      self.expectsWrites.store(false, ordering: .relaxed)
+      clinux_give_back(memory, clinux_allocation_size(memory))
+    }
+  }
+
+  /// Has the memory backed, before the first write can come, and after it was noted that it can.
   func expectWrites() {
     guard !expectsWrites.exchange(true, ordering: .relaxed) else { return }
     buffers.withLock {

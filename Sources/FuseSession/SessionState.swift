@@ -32,6 +32,8 @@ final class SessionState: Sendable {
   let requestCounts = RequestCounts()
   /// What the kernel was told of writes that it had held back and that failed.
   let heldBack = HeldBackErrors()
+  /// How often the workers were asked to give back memory.
+  let idleTimes = Atomic(0)
   /// Workers that serve.
   let workerCount = Atomic(0)
   /// Wakes whoever waits for readiness, for the next request or for the end: a counter to poll for.

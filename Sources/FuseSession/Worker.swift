@@ -107,12 +107,20 @@ private final class Context: @unchecked Sendable {
     var buffer = fuse_buf()
     defer { free(buffer.mem) }
     var isKnown = false
+    var idleTimes = 0
     while !state.isStopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
       let result = fuse_session_receive_buf(session, &buffer)
       switch result {
       case 1...: break
-      // An interrupt is how a stop gets here.
-      case -EINTR, -EAGAIN: continue
+      // An interrupt is how a stop gets here, and that nobody uses the mount.
+      case -EINTR, -EAGAIN:
+        let times = state.idleTimes.load(ordering: .acquiring)
+        if times != idleTimes {
+          idleTimes = times
+          bytes.discard(0..<AnswerBuffer.size)
+          state.requestMemory.giveBack(buffer) { state.writers.load(ordering: .acquiring) > 0 }
+        }
+        continue
       // 0 is the end of the mount; anything else is a device that cannot be read any more.
       default:
         // Others may go on: this one may have had no memory.

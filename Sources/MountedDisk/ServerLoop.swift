@@ -15,8 +15,17 @@ final class ServerLoop {
   private let image: any Image
   private let prefetch: Prefetch?
   private let statistics: MountStatistics
-  /// Whether requests came since ``FuseSession/rest()``. Only then is there a watch, so an idle mount uses no time.
-  private var isBusy = false
+  /// How much there is to do. There is a watch only while requests come, so an idle mount uses no time.
+  private var pace = Pace.resting
+
+  private enum Pace {
+    /// Requests came since ``FuseSession/rest()``.
+    case busy
+    /// None came since then, for less than ``pause``.
+    case quiet
+    /// None came for longer than that.
+    case resting
+  }
 
   /// Milliseconds from one look of the watch to the next.
   private static let pause: CInt = 5000
@@ -39,17 +48,20 @@ final class ServerLoop {
   func run() -> CInt {
     session.rest()
     while !session.isOver {
-      let event = wait(isBusy ? Self.pause : -1)
+      let event = wait(pace == .resting ? -1 : Self.pause)
       switch event {
       case .wake where !session.isOver:
         // Somebody asks for something, for the first time in a while.
         session.watch()
-        isBusy = true
+        pace = .busy
       case .wake: break
-      case .nothing:
+      case .nothing where pace == .busy:
         session.watch()
-        isBusy = false
+        pace = .quiet
         session.rest()
+      case .nothing:
+        pace = .resting
+        session.giveBackMemory()
       case .keeper(.stop): return end(.told)
       case .keeper(.abandon), .keeperIsGone: return abandon()
       case .keeper(let message): take(message)

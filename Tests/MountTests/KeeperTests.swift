@@ -238,6 +238,34 @@ extension Mounted {
       }
     }
 
+    /// A mount that was used and is not any more keeps little for itself, whoever still has it open for reading.
+    @Test(.needs(.root)) func memoryAtRest() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 32 << 20))
+      func own() throws -> Int {
+        try [mount.daemon, mount.daemon.server].reduce(0) { sum, process in
+          let lines = try readText("/proc/\(process.pid)/smaps_rollup").split(separator: "\n")
+          return sum
+            + lines.filter { $0.hasPrefix("Private_Dirty:") }.compactMap {
+              $0.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+            }.reduce(0, +)
+        }
+      }
+      let writer = try mount.open(O_RDWR | O_DIRECT)
+      for index in 0..<8 { try writer.write([UInt8](repeating: 3, count: 1 << 20), at: index << 20) }
+      writer.close()
+      let file = try mount.open(O_RDONLY | O_DIRECT)
+      for index in 0..<32 { _ = try file.read(1 << 20, at: index << 20) }
+      let used = try own()
+      #expect(used > 4096)
+      // Ten seconds after the last request.
+      #expect(try await eventually(within: .seconds(30)) { try own() < used - 3072 })
+      #expect(try file.read(1 << 20, at: 0) == [UInt8](repeating: 3, count: 1 << 20))
+      let again = try mount.open()
+      try again.write([UInt8](repeating: 4, count: 1 << 20), at: 1 << 20)
+      try again.sync()
+      #expect(try again.read(1 << 20, at: 1 << 20) == [UInt8](repeating: 4, count: 1 << 20))
+    }
+
     /// The image itself is open in no process with rights.
     @Test(.needs(.root)) func whoHasWhat() async throws {
       let image = try sandbox.image(size: 1 << 20)

@@ -22,6 +22,9 @@ void clinux_enter_background(const char *name);
 // Backs the whole pages in this range of private memory now instead of at first touch.
 void clinux_populate(void *start, size_t count);
 
+// Gives the whole pages in this range of private memory back; their content is lost.
+void clinux_give_back(void *start, size_t count);
+
 // Bytes that malloc gave for this pointer.
 size_t clinux_allocation_size(void *allocation);
 
