@@ -104,7 +104,7 @@ tsan: ## The engine's tests under the thread sanitizer
 
 asan: ## The engine's tests under the address sanitizer
 	$(NEED)
-	$(SANITIZE) --scratch-path Tests/Sanitizers/.build/address --sanitize address
+	ASAN_OPTIONS=detect_leaks=0 $(SANITIZE) --scratch-path Tests/Sanitizers/.build/address --sanitize address
 
 fuzz: ## libFuzzer on all that reads bytes from outside: make fuzz ARGS="--seconds 60 --target xz"
 	$(NEED) $(FUZZ_NEEDS)

@@ -48,8 +48,11 @@ extension CowDisk {
   /// - Parameters:
   ///   - checkpoint: of this disk; nil for the image.
   ///   - scratch: as for ``checkpoint(in:)``.
+  /// - Returns: what was thrown away, where that is a whole layer. Its space comes back when this goes, which may take seconds
+  ///   while much of it is being written to the disk.
   /// - Throws: as ``checkpoint(in:)``.
-  public func reset(to checkpoint: Checkpoint?, in scratch: consuming File) throws(Errno) {
+  @discardableResult
+  public func reset(to checkpoint: Checkpoint?, in scratch: consuming File) throws(Errno) -> DiscardedLayer? {
     let below = checkpoint?.layer
     precondition(below == nil || below?.layer.pointee.pool === pool)
     let newSize = below?.size ?? pool.image.size
@@ -60,12 +63,14 @@ extension CowDisk {
     if top.pointee.below === below, map.cachedCount.load(ordering: .relaxed) > 0 {
       forgetWrites(upTo: newSize)
       requests.open()
-    } else {
-      let old = top.move()
-      top.initialize(to: next)
-      requests.open()
-      _ = consume old
+      return nil
     }
+    var discarded = top.move()
+    discarded.stopCounting()
+    let old = DiscardedLayer(discarded)
+    top.initialize(to: next)
+    requests.open()
+    return old
   }
 
   /// Whether the disk lies on this checkpoint, at any depth.
@@ -116,5 +121,21 @@ extension CowDisk {
       block = end
     }
     pool.limit.giveBack(before - top.pointee.ownBytes)
+  }
+}
+
+/// A layer that nobody reads any more. It gives its space back when it goes.
+public final class DiscardedLayer: @unchecked Sendable {
+  // SAFETY: the layer lives from init to deinit, and nobody looks at it in between.
+  private let layer: UnsafeMutablePointer<Layer>
+
+  init(_ layer: consuming Layer) {
+    self.layer = .allocate(capacity: 1)
+    self.layer.initialize(to: layer)
+  }
+
+  deinit {
+    layer.deinitialize(count: 1)
+    layer.deallocate()
   }
 }

@@ -18,6 +18,8 @@ struct Layer: ~Copyable, Sendable {
   private(set) var below: FrozenLayer?
   /// Bytes that can be seen of what is below: its size, or less since the disk was cut off below that.
   let visibleBelow: Atomic<UInt64>
+  /// Whether its blocks count against the limit.
+  private var counts = true
 
   /// An empty layer.
   init(
@@ -34,8 +36,14 @@ struct Layer: ~Copyable, Sendable {
   }
 
   deinit {
-    pool.limit.giveBack(ownBytes)
+    if counts { pool.limit.giveBack(ownBytes) }
     below?.children.subtract(1, ordering: .relaxed)
+  }
+
+  /// Takes its blocks off what counts against the limit, for a layer that nobody reads any more.
+  mutating func stopCounting() {
+    if counts { pool.limit.giveBack(ownBytes) }
+    counts = false
   }
 
   /// Puts the layer on something else that shows at least the same where the layer has nothing.

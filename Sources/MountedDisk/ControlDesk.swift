@@ -121,7 +121,10 @@ final class ControlDesk: @unchecked Sendable {
     case .checkpoints(let first): return .checkpoints(history.checkpoints(from: first))
     case .checkpoint(let name): try history.checkpoint(name)
     case .deleteCheckpoint(let name): try history.delete(name)
-    case .reset(let name, let isForced): try history.reset(to: name, isForced: isForced)
+    case .reset(let name, let isForced):
+      try history.reset(to: name, isForced: isForced)
+      // After the answer: who asked need not wait for that.
+      tidy()
     }
     return .done
   }

@@ -18,6 +18,8 @@ final class DiskHistory {
   /// Whether to go on waiting for the keeper.
   private let isWanted: () -> Bool
   private let logger = Logger(label: "cowmount")
+  /// What resets have thrown away and ``tidy()`` has not done away with.
+  private var discarded: [DiscardedLayer] = []
 
   init(
     _ disk: CowDisk, _ fileSystem: ImageFileSystem, _ questions: KeeperQuestions, isReadOnly: Bool,
@@ -52,7 +54,7 @@ final class DiskHistory {
     }
   }
 
-  /// Throws away what was written since a checkpoint, or ever.
+  /// Throws away what was written since a checkpoint, or ever. Its space comes back with ``tidy()``.
   ///
   /// - Parameters:
   ///   - name: the checkpoint; nil for the image.
@@ -65,7 +67,7 @@ final class DiskHistory {
     fileSystem.beginForgetting()
     defer { fileSystem.endForgetting() }
     do throws(Errno) {
-      try disk.reset(to: checkpoint, in: try questions.scratch(isWanted))
+      if let old = try disk.reset(to: checkpoint, in: try questions.scratch(isWanted)) { discarded.append(old) }
     } catch {
       throw Self.refused(error)
     }
@@ -76,7 +78,6 @@ final class DiskHistory {
       logger.error("the kernel could not be told of the reset: \(error)")
       throw Refused(reason: .stale, error: error)
     }
-    tidy()
   }
 
   /// Deletes a checkpoint.
@@ -87,6 +88,7 @@ final class DiskHistory {
 
   /// Gives up what nobody can reach any more.
   func tidy() {
+    discarded = []
     do throws(Errno) {
       try disk.mergeLayers()
     } catch {

@@ -33,7 +33,9 @@ final class Server {
     log = try stage.directory("log") + "/log"
     let place = self.mountpoint
     var words = group.map { ["sh", "-euc", #"echo $$ > "$0/cgroup.procs"; exec "$@""#, $0] } ?? []
-    words += [stage.cowmount] + (detached ? [] : ["--foreground"]) + options
+    // It is in the mount table before it is ready: until then a file may show no size, and a signal is an interruption.
+    let ready = log + ".pid"
+    words += [stage.cowmount] + (detached ? [] : ["--foreground", "--pid-file", ready]) + options
     words += self.overlays.isEmpty ? [] : ["--overlay-dir", self.overlays]
     let before = Set(stage.keepers())
     let child = try Child(words + [image, place], output: log)
@@ -45,7 +47,7 @@ final class Server {
       self.pid = pid
       self.child = nil
     } else {
-      let isReady = eventually(10) { child.poll() != nil || Self.state(of: place) == .alive }
+      let isReady = eventually(10) { child.poll() != nil || access(ready, F_OK) == 0 }
       guard isReady, child.poll() == nil else {
         child.end()
         throw Failure("cowmount \(options) did not mount: \(readText(log) ?? "")")
