@@ -1,8 +1,8 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Imports point one way: cowmount → MountedDisk → {kinds of image, ImageFS, MountControl} → {CopyOnWrite, FuseSession} →
-// DiskIO → {Threads, CLinux}. A kind of image sees Images, which says what an image is, and what is below that. Each library
+// Imports point one way: cowmount → {MountedDisk, DiskSaving} → {kinds of image, ImageFS, MountControl} →
+// {CopyOnWrite, FuseSession} → DiskIO → {Threads, CLinux}. A kind of image sees Images, which says what an image is, and what is below that. Each library
 // that reads what comes from outside is seen by one kind: only FuseSession sees libfuse, and only NbdImages libnbd.
 
 let strict: [SwiftSetting] = [
@@ -74,10 +74,13 @@ let package = Package(
         "NbdImages", "PartitionTables", "Threads", "VirtualDisks", logging, system,
       ],
       swiftSettings: strict),
+    .target(
+      name: "DiskSaving", dependencies: ["CLinux", "DiskIO", "MountControl", "VirtualDisks", system],
+      swiftSettings: strict),
     .executableTarget(
       name: "cowmount",
       dependencies: [
-        "CompressedImages", "CopyOnWrite", "DiskIO", "Images", "MountControl", "MountedDisk", "NbdImages",
+        "CompressedImages", "CopyOnWrite", "DiskIO", "DiskSaving", "Images", "MountControl", "MountedDisk", "NbdImages",
         "PartitionTables", "VirtualDisks", arguments, system,
       ],
       swiftSettings: strict),

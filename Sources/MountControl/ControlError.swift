@@ -28,6 +28,8 @@ public enum ControlError: Error, Equatable, CustomStringConvertible {
   case ended(FilePath)
   /// Too many others ask.
   case busy(FilePath)
+  /// Its mountpoint is a file, so there is no directory that checkpoints could be files in.
+  case noDirectory(FilePath)
   /// It has no checkpoint of that name.
   case noCheckpoint(FilePath)
   /// What was asked for does not lie on the checkpoint to compare with.
@@ -66,6 +68,8 @@ public enum ControlError: Error, Equatable, CustomStringConvertible {
       "the cowmount at \(path) gave an answer that makes no sense; do not trust it: umount \(path)"
     case .ended(let path): "the cowmount at \(path) ended meanwhile; mount it again"
     case .busy(let path): "the cowmount at \(path) is asked too much at once; try again"
+    case .noDirectory(let path):
+      "\(path) is a file, so its checkpoints are no files that could be read; mount at a directory, or take the disk as it is"
     case .noCheckpoint(let path): "\(path) has no checkpoint of that name; cowmount status \(path) lists them"
     case .unrelated(let path):
       "\(path): one does not lie on the other, so there are no changes since then; cowmount status \(path) lists the checkpoints"

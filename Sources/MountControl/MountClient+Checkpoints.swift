@@ -1,5 +1,6 @@
 // Checkpoints and resets, from the asking end.
 
+internal import CLinux
 internal import DiskIO
 public import SystemPackage
 
@@ -50,6 +51,13 @@ extension MountClient {
 
   /// Deletes a checkpoint. Who has its file open keeps its data.
   public func deleteCheckpoint(_ name: CheckpointName) throws { try change(.deleteCheckpoint(name), name) }
+
+  /// Deletes a checkpoint when a signal ends the process; nil: none any more. One client at a time.
+  public func deleteOnSignals(_ name: CheckpointName?) {
+    guard let name else { return clinux_control_on_signals(-1, nil, 0) }
+    let request = ControlRequest.deleteCheckpoint(name).bytes
+    clinux_control_on_signals(file.descriptor, request, request.count)
+  }
 
   /// Throws away all changes, or those since a checkpoint.
   ///

@@ -21,18 +21,43 @@ public final class MountClient {
   public let entry: MountTableEntry
   /// The exposed file, open for reading, and for writing where something may be changed.
   public let file: File
+  private let place: PinnedPlace
 
   /// Finds the mount at a path, and opens its file.
   ///
   /// - Parameters:
   ///   - path: the mountpoint, or the exposed file.
   ///   - access: whether anything is to be changed.
-  public init(_ path: FilePath, for access: Access) throws(ControlError) {
-    let place = try MountPlace(path)
-    self.path = path
-    entry = place.entry
-    file = try place.open(for: access)
+  public convenience init(_ path: FilePath, for access: Access) throws(ControlError) {
+    try self.init(PinnedPlace(MountPlace(path)), for: access)
   }
+
+  /// Opens the file of a mount that is known once more.
+  public convenience init(_ client: MountClient, for access: Access) throws(ControlError) {
+    try self.init(client.place, for: access)
+  }
+
+  private init(_ pinned: PinnedPlace, for access: Access) throws(ControlError) {
+    path = pinned.place.path
+    entry = pinned.place.entry
+    file = try pinned.place.open(for: access)
+    place = pinned
+  }
+
+  /// What several clients of a mount have together.
+  private final class PinnedPlace {
+    let place: MountPlace
+
+    init(_ place: consuming MountPlace) { self.place = place }
+  }
+
+  /// Whether its checkpoints are files, beside the exposed one.
+  public var hasDirectory: Bool { (try? place.place.directory()) != nil }
+
+  /// Opens the file of a checkpoint for reading.
+  ///
+  /// - Throws: ``ControlError/noDirectory(_:)`` where the mountpoint is a file, for that has none beside it.
+  public func open(_ checkpoint: CheckpointName) throws(ControlError) -> File { try place.place.open(checkpoint) }
 
   /// What the mount is, and what it did so far.
   public func status() throws(ControlError) -> MountStatus {

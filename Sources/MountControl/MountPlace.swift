@@ -61,7 +61,7 @@ public struct MountPlace: ~Copyable {
     do throws(Errno) {
       let flags = (access == .looking ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK
       guard isDirectory else { return try File.open(walk.place.link, in: AT_FDCWD, flags) }
-      guard let name = try fileName() else { throw .noSuchFileOrDirectory }
+      guard let name = try Self.fileName(in: walk.place) else { throw .noSuchFileOrDirectory }
       // Looked at first: on a mount of root's, opening a device would be doing something to it.
       let file = try File.place(name, in: walk.place.descriptor)
       guard try file.status().kind == .regular, try file.mountID() == entry.id else { throw .noSuchFileOrDirectory }
@@ -81,16 +81,42 @@ public struct MountPlace: ~Copyable {
     }
   }
 
+  /// Opens the file of a checkpoint, beside the exposed one.
+  func open(_ checkpoint: CheckpointName) throws(ControlError) -> File {
+    do throws(Errno) {
+      let directory = try directory()
+      guard let name = try Self.fileName(in: directory) else { throw .ioError }
+      let file = try File.place(FilePath(carriedBy: name.carrier + "@\(checkpoint)"), in: directory.descriptor)
+      guard try file.status().kind == .regular, try file.mountID() == entry.id else { throw .ioError }
+      return try File.open(file.link, in: AT_FDCWD, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    } catch {
+      switch error {
+      case .notDirectory: throw .noDirectory(path)
+      case .noSuchFileOrDirectory: throw .noCheckpoint(path)
+      default: throw reason(error, .looking)
+      }
+    }
+  }
+
+  /// The directory that has the exposed file.
+  ///
+  /// - Throws: `.notDirectory` where the mountpoint is that file.
+  func directory() throws(Errno) -> File {
+    if try walk.place.status().kind == .directory { return try File.place(".", in: walk.place.descriptor) }
+    guard try walk.parent.mountID() == entry.id else { throw .notDirectory }
+    return try File.place(".", in: walk.parent.descriptor)
+  }
+
   /// What the directory calls the exposed file: it has other entries where there are checkpoints.
-  private func fileName() throws(Errno) -> FilePath? {
-    let descriptor = openat(walk.place.descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+  private static func fileName(in directory: borrowing File) throws(Errno) -> FilePath? {
+    let descriptor = openat(directory.descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor != -1 else { throw .current }
     guard let directory = fdopendir(descriptor) else {
       defer { close(descriptor) }
       throw .current
     }
     defer { closedir(directory) }
-    for _ in 0..<Self.mostEntries {
+    for _ in 0..<mostEntries {
       errno = 0
       guard let entry = readdir(directory) else {
         if errno != 0 { throw .current }

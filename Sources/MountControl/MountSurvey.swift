@@ -144,7 +144,7 @@ extension ControlError {
     case .busy: "is asked too much at once"
     case .noMount: "something else is mounted over it"
     case .unusable(_, let error), .failed(_, let error), .unwritten(_, let error): "cannot be asked: \(error)"
-    case .foreignLink, .readOnly, .noCheckpoint, .unrelated: "cannot be asked"
+    case .foreignLink, .readOnly, .noCheckpoint, .noDirectory, .unrelated: "cannot be asked"
     }
   }
 }

@@ -14,7 +14,7 @@ struct Cowmount: ParsableCommand {
     version: "cowmount 0.1.0",
     subcommands: [
       Mount.self, Exec.self, Partitions.self, List.self, Status.self, Changes.self, Checkpoint.self, Reset.self,
-      UnmountCommand.self,
+      Save.self, UnmountCommand.self,
     ],
     defaultSubcommand: Mount.self)
 

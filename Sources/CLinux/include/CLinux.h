@@ -11,6 +11,7 @@
 #include "Messages.h"
 #include "Mounts.h"
 #include "Process.h"
+#include "Saving.h"
 #include "Server.h"
 
 #endif

@@ -27,17 +27,22 @@
   DO(can_meta_context) \
   DO(can_multi_conn) \
   DO(close) \
+  DO(connect_uri) \
   DO(create) \
+  DO(flush) \
   DO(get_block_size) \
   DO(get_errno) \
   DO(get_error) \
   DO(get_export_name) \
   DO(get_size) \
   DO(get_strict_mode) \
+  DO(pwrite) \
   DO(set_opt_mode) \
   DO(set_pread_initialize) \
   DO(set_strict_mode) \
-  DO(set_uri_allow_local_file)
+  DO(set_uri_allow_local_file) \
+  DO(shutdown) \
+  DO(zero)
 
 struct cnbd_functions {
 #define CNBD_FIELD(name) __typeof__(nbd_##name) *_Nonnull name;
