@@ -38,7 +38,7 @@ extension CowDisk {
     let setAside = takeReservations()
     requests.open()
     _ = consume mapping
-    frozen.giveBack(setAside)
+    frozen.layer.pointee.giveBack(setAside)
     return Checkpoint(frozen)
   }
 
@@ -58,10 +58,11 @@ extension CowDisk {
     let newSize = below?.size ?? pool.image.size
     let next = try emptyLayer(over: below, size: newSize, scratch)
     try requests.drain()
-    _ = takeReservations()
+    let setAside = takeReservations()
     publish(size: newSize)
     if top.pointee.below === below, map.cachedCount.load(ordering: .relaxed) > 0 {
       forgetWrites(upTo: newSize)
+      top.pointee.giveBack(setAside)
       requests.open()
       return nil
     }

@@ -39,7 +39,10 @@ extension CowDisk {
   private static let step: UInt64 = 16 << 20
 
   private func isSmall(_ layer: borrowing Layer) -> Bool {
-    guard layer.ownBytes <= Self.mostWhileDrained.bytes else { return false }
+    // Space that is set aside in its storage would be lost with that.
+    guard layer.ownBytes <= Self.mostWhileDrained.bytes, reserved.allocatedCount.load(ordering: .relaxed) == 0 else {
+      return false
+    }
     let limit = geometry.blockCount(for: size)
     var (block, runs): (UInt64, Int) = (0, 0)
     while block < limit, runs < Self.mostWhileDrained.runs {

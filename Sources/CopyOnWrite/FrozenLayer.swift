@@ -59,18 +59,6 @@ final class FrozenLayer: BaseReader, @unchecked Sendable {
     }
   }
 
-  /// Gives back space that was set aside for blocks that nobody has written.
-  func giveBack(_ setAside: RangeSet<UInt64>) {
-    for blocks in setAside.ranges {
-      var block = blocks.lowerBound
-      while block < blocks.upperBound {
-        let run = layer.pointee.map.run(at: block, limit: blocks.upperBound)
-        if !run.state.isInOverlay { try? layer.pointee.store.punch(layer.pointee.geometry.bytes(of: block..<run.end)) }
-        block = run.end
-      }
-    }
-  }
-
   /// Gives up all copies of the image in this layer. Only under the disk's `evictionHand`, which stands for all locks of the
   /// layer: nobody else changes its states.
   ///

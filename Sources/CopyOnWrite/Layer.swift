@@ -136,6 +136,18 @@ struct Layer: ~Copyable, Sendable {
     if !tail.isEmpty, map.state(of: geometry.block(of: end)).isInOverlay { try store.writeZeros(tail) }
   }
 
+  /// Gives back space that was set aside for blocks that nobody has written.
+  func giveBack(_ setAside: RangeSet<UInt64>) {
+    for blocks in setAside.ranges {
+      var block = blocks.lowerBound
+      while block < blocks.upperBound {
+        let run = map.run(at: block, limit: blocks.upperBound)
+        if !run.state.isInOverlay { try? store.punch(geometry.bytes(of: block..<run.end)) }
+        block = run.end
+      }
+    }
+  }
+
   // MARK: Bytes
 
   /// Reads what is below; bytes that cannot be seen are zeros.

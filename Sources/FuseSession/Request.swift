@@ -36,12 +36,14 @@ public struct Request: ~Copyable, @unchecked Sendable {
   }
 
   /// Answers a look-up.
-  public consuming func reply(entry attributes: InodeAttributes) {
+  ///
+  /// - Parameter isLasting: whether the kernel may keep name and attributes.
+  public consuming func reply(entry attributes: InodeAttributes, isLasting: Bool) {
     var entry = fuse_entry_param()
     entry.ino = attributes.inode
     entry.attr = attributes.raw
-    entry.attr_timeout = Self.lifetime
-    entry.entry_timeout = Self.lifetime
+    entry.attr_timeout = isLasting ? Self.lifetime : 0
+    entry.entry_timeout = isLasting ? Self.lifetime : 0
     fuse_reply_entry(raw, &entry)
     discard self
   }
@@ -56,10 +58,12 @@ public struct Request: ~Copyable, @unchecked Sendable {
     discard self
   }
 
-  /// Answers with attributes, which the kernel keeps.
-  public consuming func reply(attributes: InodeAttributes) {
+  /// Answers with attributes.
+  ///
+  /// - Parameter isLasting: whether the kernel may keep them.
+  public consuming func reply(attributes: InodeAttributes, isLasting: Bool) {
     var attributes = attributes.raw
-    fuse_reply_attr(raw, &attributes, Self.lifetime)
+    fuse_reply_attr(raw, &attributes, isLasting ? Self.lifetime : 0)
     discard self
   }
 

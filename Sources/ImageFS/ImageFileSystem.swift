@@ -127,11 +127,12 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
   public override func lookUp(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
     guard directoryAttributes != nil, parent == rootInode else { return request.fail(.notDirectory) }
     if self.name.withCarriedCString({ strcmp($0, name) }) == 0, let attributes = attributes(of: fileInode) {
-      return request.reply(entry: attributes)
+      return request.reply(entry: attributes, isLasting: true)
     }
     guard let checkpoint = checkpointName(ofFile: name) else { return request.replyNoEntry(isLasting: true) }
     guard let entry = checkpoints.find(named: checkpoint) else { return request.replyNoEntry(isLasting: false) }
-    request.reply(entry: attributes(of: entry))
+    // Not to be kept: another may get the name, and who may read it changes with the exposed file.
+    request.reply(entry: attributes(of: entry), isLasting: false)
   }
 
   public override func remove(_ request: consuming Request, name: UnsafePointer<CChar>, in parent: UInt64) {
@@ -161,7 +162,7 @@ public final class ImageFileSystem: FileSystem, @unchecked Sendable {
 
   public override func getAttributes(_ request: consuming Request, inode: UInt64) {
     guard let attributes = attributes(of: inode) else { return request.fail(.noSuchFileOrDirectory) }
-    request.reply(attributes: attributes)
+    request.reply(attributes: attributes, isLasting: inode == fileInode || inode == rootInode)
   }
 
   public override func setAttributes(

@@ -20,7 +20,9 @@ public struct CheckpointName: Hashable, Sendable, CustomStringConvertible {
     guard (1...Self.longest).contains(bytes.count), let name = String(validating: bytes, as: UTF8.self),
       name != ".", name != "..", !bytes.contains(UInt8(ascii: "/")), !bytes.contains(UInt8(ascii: "@")),
       // With the carriers that stand for bytes of no character: a file is not to be called what nobody can type.
-      name.unicodeScalars.allSatisfy({ ![.control, .privateUse].contains($0.properties.generalCategory) })
+      name.unicodeScalars.allSatisfy({
+        ![.control, .privateUse].contains($0.properties.generalCategory) && !$0.properties.isNoncharacterCodePoint
+      })
     else { return nil }
     description = name
   }

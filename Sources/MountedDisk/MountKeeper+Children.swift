@@ -61,7 +61,7 @@ extension MountKeeper {
       }
       process?.socket.send(KeeperMessage.answer(id: id, error: error).wire)
       _exit(0)
-    default: users.insert(child)
+    default: users[child] = id
     }
   }
 
@@ -83,6 +83,12 @@ extension MountKeeper {
   }
 
   func reapUsers() {
-    users = users.filter { waitpid($0, nil, WNOHANG) == 0 }
+    for (child, id) in users {
+      var status: CInt = 0
+      guard waitpid(child, &status, WNOHANG) != 0 else { continue }
+      users[child] = nil
+      // One that was killed has not answered.
+      if status != 0 { process?.send(.answer(id: id, error: EINTR)) }
+    }
   }
 }

@@ -23,8 +23,8 @@ final class MountKeeper: Keeper {
   var over: End?
   /// Whether the server of the image has ended.
   private var isImageGone = false
-  /// Processes that use the mount's file for the server.
-  var users: Set<pid_t> = []
+  /// Processes that use the mount's file for the server, and the questions that they answer.
+  var users: [pid_t: UInt64] = [:]
 
   enum End {
     case unmounted, failed

@@ -151,6 +151,23 @@ private func scratch() throws -> File { try File.scratch(in: scratchDirectory) }
     withExtendedLifetime(checkpoint) {}
   }
 
+  @Test func `space that was set aside survives merging, and no reset`() throws {
+    let base = TestBase(pattern(8 << 20))
+    let disk = try makeDisk(over: base, access: .unmapped, options: .init(copyOnRead: .always))
+    var checkpoint: Checkpoint? = try disk.checkpoint(in: scratch())
+    try disk.reserve(0..<4 << 20)
+    #expect(checkpoint?.size == 8 << 20)
+    checkpoint = nil
+    try disk.mergeLayers()
+    #expect(disk.layerCount == 1)
+    #expect(try disk.usedSpace() >= 4 << 20)
+    // With a copy to keep, the layer stays.
+    _ = try disk.bytes(6 << 20..<6 << 20 + 4096)
+    try disk.reset(to: nil, in: scratch())
+    #expect(try disk.usedSpace() < 1 << 20)
+    try disk.expectSound()
+  }
+
   @Test func `merging that finds no space leaves all as it was`() throws {
     let disk = try makeDisk(over: HollowBase(size: 64 << 20), options: .init(maxOverlay: 12 << 20))
     try disk.write(filled(1, 8 << 20), at: 0)

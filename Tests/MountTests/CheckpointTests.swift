@@ -117,6 +117,22 @@ extension Mounted {
       try await refused("changes", mount.place + "@three", naming: "no checkpoint")
     }
 
+    /// Another checkpoint may get the name of one that was deleted, and is as closed as the disk is.
+    @Test(.needs(.root)) func namesAndModesAreNotRemembered() async throws {
+      let mount = try await sandbox.mount(sandbox.image(size: 1 << 20))
+      let kept = mount.file + "@x"
+      _ = try await control("checkpoint", mount.place, "x")
+      let old = try TestFile(kept, O_RDONLY)
+      try mount.open().write([UInt8](repeating: 5, count: 4096), at: 0)
+      _ = try await control("checkpoint", "--delete", mount.place, "x")
+      #expect(throws: Errno.noSuchFileOrDirectory) { try TestFile(kept, O_RDONLY) }
+      _ = try await control("checkpoint", mount.place, "x")
+      #expect(try TestFile(kept, O_RDONLY).read(4096, at: 0) == [UInt8](repeating: 5, count: 4096))
+      #expect(try old.read(4096, at: 0) == Image.content.bytes(4096))
+      #expect(chmod(mount.file, 0o600) == 0)
+      #expect(try status(kept).st_mode & 0o777 == 0o400)
+    }
+
     /// A fork is a mount of a checkpoint's file.
     @Test func forks() async throws {
       let image = try sandbox.image(size: 4 << 20)
