@@ -13,7 +13,9 @@ extension Mounted {
       directory = try sandbox.directory("saved")
     }
 
-    private func save(_ arguments: String...) async throws {
+    private func save(_ arguments: String...) async throws { try await save(arguments) }
+
+    private func save(_ arguments: [String]) async throws {
       let result = try await attempt(Host.cowmount, ["save"] + arguments)
       guard result.succeeded else { throw CommandFailure(result: result) }
     }
@@ -301,6 +303,10 @@ extension Mounted {
         try await expectSaved(mount, state: "@one", format: options.last == "raw" ? "raw" : "qcow2")
       }
       file.close()
+      // Nor is what differs from the image now.
+      _ = try await control("reset", mount.place)
+      try await save(["--force"] + options + [mount.place + "@one", output])
+      try await expectSaved(mount, state: "@one", format: options.last == "raw" ? "raw" : "qcow2")
       try await refuse(["save", mount.place + "@two", directory + "/2"], naming: mount.place, "no checkpoint")
     }
 
