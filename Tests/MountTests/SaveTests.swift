@@ -13,7 +13,9 @@ extension Mounted {
       directory = try sandbox.directory("saved")
     }
 
-    private func save(_ arguments: String...) async throws {
+    private func save(_ arguments: String...) async throws { try await save(arguments) }
+
+    private func save(_ arguments: [String]) async throws {
       let result = try await attempt(Host.cowmount, ["save"] + arguments)
       guard result.succeeded else { throw CommandFailure(result: result) }
     }
@@ -44,11 +46,12 @@ extension Mounted {
 
     private func information() async throws -> String { try await run("qemu-img", "info", output) }
 
-    /// Some of everything: within a block, over many, at the end, zeroed, trimmed.
+    /// Some of everything: within a block, over many, at the end, zeroed, trimmed, zeros written.
     private func change(_ mount: Mount, size: Int) async throws {
       let file = try mount.open()
       try file.write(Pattern(seed: 3).bytes(5), at: 70_000)
       try file.write(Pattern(seed: 4).bytes(200_001), at: 130_001)
+      try file.write([UInt8](repeating: 0, count: 150_000), at: 700_000)
       try file.write(Pattern(seed: 5).bytes(100), at: size - 100)
       file.close()
       try await run("fallocate", "-p", "-o", "400000", "-l", "150000", mount.file)
@@ -301,6 +304,10 @@ extension Mounted {
         try await expectSaved(mount, state: "@one", format: options.last == "raw" ? "raw" : "qcow2")
       }
       file.close()
+      // Nor is what differs from the image now.
+      _ = try await control("reset", mount.place)
+      try await save(["--force"] + options + [mount.place + "@one", output])
+      try await expectSaved(mount, state: "@one", format: options.last == "raw" ? "raw" : "qcow2")
       try await refuse(["save", mount.place + "@two", directory + "/2"], naming: mount.place, "no checkpoint")
     }
 
