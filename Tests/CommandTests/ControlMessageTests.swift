@@ -95,7 +95,9 @@ import Testing
     (String(repeating: "x", count: 200), true),
     ("", false), (".", false), ("..", false), ("a/b", false), ("/", false), ("a@b", false), ("a\u{0}", false),
     ("a\n", false), ("\u{1B}[2J", false), ("\u{9B}", false), (String(repeating: "x", count: 201), false),
-    (String(repeating: "ä", count: 101), false), ("\u{10FF80}", false), ("\u{10FFFF}", false), ("/\u{301}", false), ("@\u{301}", false),
+    (String(repeating: "ä", count: 101), false), ("\u{10FF80}", false),
+    ("\u{10FFFF}", false), ("/\u{301}", false),
+    ("@\u{301}", false),
   ])
   func namesOfCheckpoints(name: String, isRight: Bool) {
     #expect((CheckpointName(name) != nil) == isRight, "\(name)")
