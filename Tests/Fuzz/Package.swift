@@ -19,7 +19,7 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd"),
     .target(name: "CLinux"),
     .target(name: "CNbd"),
-    .target(name: "Threads", dependencies: [system], swiftSettings: strict),
+    .target(name: "Threads", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "DiskIO", dependencies: ["CLinux", system], swiftSettings: strict),
     .target(name: "CopyOnWrite", dependencies: ["DiskIO", "Threads", system], swiftSettings: strict),
     .target(name: "Images", dependencies: ["CLinux", "CopyOnWrite", "DiskIO", system], swiftSettings: strict),

@@ -1,6 +1,7 @@
 // gzip: files as they come, and members made by zlib, read from places that are close together.
 
 internal import CZlib
+internal import Images
 
 @testable import CompressedImages
 

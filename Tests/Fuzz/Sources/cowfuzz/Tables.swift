@@ -50,7 +50,7 @@ private func signed(_ header: [UInt8], over image: SparseImage, sectorSize: UInt
   let size = min(Int(header.integer(at: 12) as UInt32), header.count)
   if size >= 20 {
     let summed = header[..<16] + [0, 0, 0, 0] + header[20..<size]
-    header.replaceSubrange(16..<20, with: littleEndian(GuidTable.checksum(of: summed)))
+    header.replaceSubrange(16..<20, with: littleEndian(GuidTable.checksum(of: Array(summed))))
   }
   return header
 }
