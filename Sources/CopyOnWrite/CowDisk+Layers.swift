@@ -59,9 +59,10 @@ extension CowDisk {
     let next = try emptyLayer(over: below, size: newSize, scratch)
     try requests.drain()
     let setAside = takeReservations()
+    let oldSize = size
     publish(size: newSize)
     if top.pointee.below === below, map.cachedCount.load(ordering: .relaxed) > 0 {
-      forgetWrites(upTo: newSize)
+      forgetWrites(oldSize: oldSize, newSize: newSize)
       top.pointee.giveBack(setAside)
       requests.open()
       return nil
@@ -98,17 +99,17 @@ extension CowDisk {
   }
 
   /// Makes all blocks of the top layer unallocated that are no copies of the image. Only while `requests` is drained.
-  private func forgetWrites(upTo newSize: UInt64) {
-    let limit = geometry.blockCount(for: newSize)
+  private func forgetWrites(oldSize: UInt64, newSize: UInt64) {
+    // Beyond, nothing was written, and the map need not have room.
+    let limit = geometry.blockCount(for: oldSize)
     // A copy that the end once cut through has zeros where the image has bytes.
     let visible = visibleBase
     let cut = visible == newSize ? nil : geometry.block(of: visible)
     top.pointee.visibleBelow.store(newSize, ordering: .releasing)
     let before = top.pointee.ownBytes
     var block: UInt64 = 0
-    while block < map.capacity {
-      // Beyond the new end there are no copies.
-      let run = map.run(at: block, limit: block < limit ? limit : map.capacity)
+    while block < limit {
+      let run = map.run(at: block, limit: limit)
       var end = run.end
       var goes = run.state == .allocated || run.state == .zero
       if run.state == .cached, let cut, (block..<end).contains(cut) {

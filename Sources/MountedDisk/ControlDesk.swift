@@ -122,9 +122,9 @@ final class ControlDesk: @unchecked Sendable {
     case .checkpoint(let name): try history.checkpoint(name)
     case .deleteCheckpoint(let name): try history.delete(name)
     case .reset(let name, let isForced):
-      try history.reset(to: name, isForced: isForced)
       // After the answer: who asked need not wait for that.
-      tidy()
+      defer { tidy() }
+      try history.reset(to: name, isForced: isForced)
     }
     return .done
   }

@@ -129,6 +129,20 @@ private func scratch() throws -> File { try File.scratch(in: scratchDirectory) }
     try disk.expectSound()
   }
 
+  /// Where the disk fills its pages of the block map, there is none behind them.
+  @Test func `copies survive a reset of a disk that fills its block map`() throws {
+    let size = Int(BlockMap.blocksPerPage) * 4096
+    let disk = try makeDisk(over: TestBase(pattern(size)), options: .init(copyOnRead: .always))
+    _ = try disk.bytes(0..<4096)
+    try disk.write(filled(1, 4096), at: UInt64(size) - 4096)
+    try disk.reset(to: nil, in: scratch())
+    #expect(disk.cachedBytes == 4096 && disk.allocatedBytes == 0)
+    try disk.write(filled(1, 4096), at: UInt64(2 * size) - 4096)
+    try disk.reset(to: nil, in: scratch())
+    #expect(disk.cachedBytes == 4096 && disk.allocatedBytes == 0 && disk.size == UInt64(size))
+    try disk.expectSound()
+  }
+
   @Test func `copies in frozen layers make way for writers`() throws {
     let base = TestBase(pattern(16 * 4096))
     let disk = try makeDisk(over: base, options: .init(maxOverlay: 20 * 4096, copyOnRead: .always))
